@@ -1,0 +1,28 @@
+"""torchkit: finds what does not fit between PyTorch, CUDA, compilers and a machine.
+
+Only the version and the few names offered to Python users live here; each is loaded on first
+use, so that `import torchkit` stays cheap.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torchkit.commands.env import run as env
+    from torchkit.errors import TorchkitError
+
+__all__ = ["TorchkitError", "__version__", "env"]
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name == "env":
+        from torchkit.commands.env import run
+
+        return run
+    if name == "TorchkitError":
+        from torchkit.errors import TorchkitError
+
+        return TorchkitError
+    raise AttributeError(f"module 'torchkit' has no attribute {name!r}")

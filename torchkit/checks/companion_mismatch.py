@@ -1,0 +1,271 @@
+"""torchvision, torchaudio, triton or another companion does not go with this torch.
+
+## What it looks at
+The companions' versions, what their metadata asks for, what their own files say they were
+compiled for (torch release, CUDA or CPU), and the real pairs of releases.
+
+## Why it matters
+Companions carry compiled code for one torch and one CUDA. A wrong pair installs without a
+complaint (torchvision from 0.29.1 and torchaudio from 2.11 on no longer pin torch exactly) and
+dies at import, or at the first operator: "operator torchvision::nms does not exist".
+
+## What to do
+Install the companion's release for this torch, from the same index torch came from.
+
+## References
+- https://github.com/pytorch/vision#installation
+- https://github.com/pytorch/pytorch/issues/157648
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torchkit.advice import companion_line
+from torchkit.knowledge.compat import companion_for, torch_for_companion
+from torchkit.machine.facts import Companion, Unknown
+from torchkit.report import (
+    WOULD_FAIL_WITH,
+    Evidence,
+    Status,
+    Verdict,
+    does_not_apply,
+    fail,
+    ok,
+    warn,
+)
+from torchkit.versions import Version, as_version
+
+AREA = "packages"
+
+PAIRED = ("torchvision", "torchaudio")
+"""Companions with one release for every torch release."""
+
+COMPILED = frozenset(
+    (*PAIRED, "torchtext", "xformers", "flash-attn", "flash-attn-3", "fbgemm-gpu", "torch-tensorrt",
+     "torch-scatter", "torch-sparse", "torch-cluster", "torch-spline-conv", "pyg-lib", "vllm")
+)  # fmt: skip
+"""Companions whose compiled code dies beside another torch; of others a metadata conflict is a warning."""
+
+DIES_WITH = {
+    "torchvision": "RuntimeError: operator torchvision::nms does not exist",
+    "torchaudio": "OSError: libtorchaudio.so: undefined symbol",
+    "xformers": "WARNING: xFormers can't load C++/CUDA extensions",
+}
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """What is wrong with one companion."""
+
+    status: Status
+    name: str
+    message: str
+    error: str
+    found: str
+    needed: str
+
+
+def judge(
+    torch_version: Version,
+    companions: tuple[Companion, ...],
+    torch_cuda: Version | None | Unknown,
+    torch_build: str | None | Unknown,
+    triton_version: Version | None | Unknown,
+    torch_requires: tuple[str, ...] | None | Unknown,
+) -> Verdict:
+    flavour = _flavour(torch_cuda, torch_build)
+    troubles = [
+        it for one in companions if (it := _trouble(one, torch_version, flavour)) is not None
+    ]
+    triton = _triton(triton_version, torch_requires)
+    if triton is not None:
+        troubles.append(triton)
+    if not troubles:
+        names = ", ".join(f"{it.name} {it.version}" for it in companions[:3])
+        return (
+            ok(f"{names} go with torch {torch_version}")
+            if names
+            else does_not_apply("no package that goes with torch is installed")
+        )
+    troubles.sort(key=lambda it: it.status is Status.FAIL, reverse=True)
+    return _verdict(troubles, torch_version)
+
+
+def _verdict(troubles: list[Trouble], torch_version: Version) -> Verdict:
+    first = troubles[0]
+    evidence = [Evidence(WOULD_FAIL_WITH, first.error)] if first.error else []
+    for it in troubles:
+        evidence += [Evidence("found", it.found), Evidence("needed", it.needed)]
+    fix = [_fix(it, torch_version) for it in troubles]
+    more = f" (and {', '.join(it.name for it in troubles[1:])})" if len(troubles) > 1 else ""
+    build = fail if first.status is Status.FAIL else warn
+    return build(
+        first.message + more,
+        evidence=evidence,
+        fix=fix,
+        brief=f"{first.name} does not fit torch {torch_version}",
+    )
+
+
+def _fix(trouble: Trouble, torch_version: Version) -> str:
+    if trouble.name == "triton":
+        return f"pip install '{trouble.needed.partition(' for ')[0]}'"
+    return companion_line(trouble.name, torch_version)
+
+
+def _flavour(torch_cuda: Version | None | Unknown, torch_build: str | None | Unknown) -> str | None:
+    """`cpu`, a CUDA version, or None where it cannot be compared."""
+    if isinstance(torch_cuda, Version):
+        return str(torch_cuda)
+    if torch_cuda is None and (torch_build == "cpu" or isinstance(torch_build, Unknown)):
+        return "cpu"
+    return None
+
+
+def _trouble(one: Companion, torch_version: Version, flavour: str | None) -> Trouble | None:
+    named = f"{one.name} {one.version}"
+    status = Status.FAIL if one.name in COMPILED else Status.WARN
+    if one.built_for_torch and not _same_series(one.built_for_torch, torch_version):
+        return Trouble(
+            status,
+            one.name,
+            f"{named} was compiled for torch {one.built_for_torch}, here is {torch_version}",
+            DIES_WITH.get(
+                one.name, f"ImportError: undefined symbol in {one.name}'s compiled module"
+            ),
+            f"torch {torch_version}",
+            f"torch {one.built_for_torch} for {named}",
+        )
+    asked = _asks_for_another(one, torch_version)
+    if asked:
+        return Trouble(
+            status,
+            one.name,
+            f"{named} does not fit torch {torch_version}: it asks for torch{asked}",
+            DIES_WITH.get(one.name, "") if status is Status.FAIL else "",
+            f"torch {torch_version}",
+            f"torch{asked} for {named}",
+        )
+    return _wrong_flavour(one, flavour) or _wrong_pair(one, torch_version)
+
+
+def _same_series(built_for: str, torch_version: Version) -> bool:
+    version = as_version(built_for)
+    return version is None or version.series == torch_version.series
+
+
+def _asks_for_another(one: Companion, torch_version: Version) -> str | None:
+    """The specifier this torch does not meet."""
+    if not one.requires_torch:
+        return None
+    # packaging's specifiers are slow to import: only where a companion asks for a torch
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+    try:
+        wanted = SpecifierSet(one.requires_torch)
+    except InvalidSpecifier:
+        return None
+    met = wanted.contains(torch_version.public, prereleases=True) or wanted.contains(
+        str(torch_version), prereleases=True
+    )
+    return None if met else one.requires_torch.replace(" ", "")
+
+
+def _wrong_flavour(one: Companion, flavour: str | None) -> Trouble | None:
+    """A CUDA build beside a CPU torch, the reverse, or another CUDA major."""
+    if one.cuda is None or flavour is None or one.cuda == flavour:
+        return None
+    named = f"{one.name} {one.version}"
+    if flavour == "cpu":
+        return Trouble(
+            Status.FAIL,
+            one.name,
+            f"{named} is built for CUDA {one.cuda}, this torch is a CPU build",
+            DIES_WITH.get(one.name, "")
+            or "OSError: libc10_cuda.so: cannot open shared object file: No such file or directory",
+            f"{one.name} for CUDA {one.cuda}; this torch has no libc10_cuda.so",
+            f"{one.name} built for the CPU",
+        )
+    if one.cuda == "cpu":
+        return Trouble(
+            Status.WARN,
+            one.name,
+            f"{named} is a CPU build, this torch is built for CUDA {flavour}",
+            f"NotImplementedError: Could not run '{one.name}::nms' with arguments from the 'CUDA' backend"
+            if one.name == "torchvision"
+            else "",
+            f"{one.name} without CUDA",
+            f"{one.name} built for CUDA {flavour}",
+        )
+    if one.cuda.split(".")[0] == flavour.split(".")[0]:
+        return None
+    return Trouble(
+        Status.FAIL,
+        one.name,
+        f"{named} is built for CUDA {one.cuda}, this torch for CUDA {flavour}",
+        f"RuntimeError: Detected that PyTorch and {one.name} were compiled with different CUDA major versions",
+        f"{one.name} for CUDA {one.cuda}",
+        f"{one.name} for CUDA {flavour}",
+    )
+
+
+def _wrong_pair(one: Companion, torch_version: Version) -> Trouble | None:
+    """A release that belongs to another torch, where its metadata does not say so.
+
+    A companion that asks for `>=` or for nothing, and is newer than its torch, uses the stable
+    ABI; one that is older than its own torch cannot be right.
+    """
+    version = as_version(one.version)
+    if one.name not in PAIRED or version is None:
+        return None
+    made_for = torch_for_companion(one.name, version)
+    if not made_for or any(_same_series(text, torch_version) for text in made_for):
+        return None
+    oldest = min(Version(text) for text in made_for)
+    if torch_version >= oldest and not _pins_exactly(one):
+        return None
+    right = companion_for(one.name, torch_version)
+    needed = (
+        f"{one.name} {right[-1]}" if right else f"a {one.name} for torch {torch_version.series}"
+    )
+    return Trouble(
+        Status.FAIL,
+        one.name,
+        f"{one.name} {one.version} belongs to torch {made_for[-1]}, here is {torch_version}",
+        DIES_WITH.get(one.name, ""),
+        f"{one.name} {one.version}",
+        f"{needed} for torch {torch_version}",
+    )
+
+
+FIRST_UNPINNED = {"torchvision": Version("0.29.1"), "torchaudio": Version("2.11.0")}
+"""First releases that no longer pin torch exactly (their METADATA; see domain_pins in the facts)."""
+
+
+def _pins_exactly(one: Companion) -> bool:
+    version = as_version(one.version)
+    return version is None or version < FIRST_UNPINNED[one.name]
+
+
+def _triton(
+    triton_version: Version | None | Unknown, torch_requires: tuple[str, ...] | None | Unknown
+) -> Trouble | None:
+    """triton is pinned by torch, not the other way round."""
+    if not isinstance(triton_version, Version) or not isinstance(torch_requires, tuple):
+        return None
+    wanted = [text for text in torch_requires if text.startswith(("triton", "pytorch-triton"))]
+    if not wanted:
+        return None
+    from packaging.requirements import Requirement
+
+    if Requirement(wanted[0]).specifier.contains(str(triton_version), prereleases=True):
+        return None
+    return Trouble(
+        Status.WARN,
+        "triton",
+        f"triton {triton_version} is not the one this torch pins, {wanted[0]}",
+        "",
+        f"triton {triton_version}",
+        f"{wanted[0]} for torch.compile",
+    )

@@ -1,0 +1,118 @@
+"""The kernel's NVIDIA driver and the libcuda that programs load do not fit together.
+
+## What it looks at
+The version of the loaded kernel module, the version in the file name of libcuda.so.1, and
+what NVIDIA's own libraries say when they are asked.
+
+## Why it matters
+After an upgrade without a reboot, or with a libcuda copied into an image, CUDA does not start:
+nvidia-smi says "Driver/library version mismatch", torch says error 803 or 804. NVIDIA's
+forward-compatibility library is newer than the kernel module on purpose; it works on
+data-centre GPUs only.
+
+## What to do
+Reboot, or reload the kernel modules, so that both are of one version. Inside a container remove
+the stray libcuda: the container runtime brings the host's own.
+
+## References
+- https://docs.nvidia.com/deploy/cuda-compatibility/forward-compatibility.html
+- https://github.com/pytorch/pytorch/issues/35710
+"""
+
+from __future__ import annotations
+
+from torchkit.knowledge.compat import is_data_center_gpu, newest_cuda_for_driver
+from torchkit.machine.facts import Gpu, Unknown
+from torchkit.report import WOULD_FAIL_WITH, Evidence, Verdict, does_not_apply, fail, info, ok
+from torchkit.versions import Version
+
+AREA = "driver"
+
+MISMATCH_803 = (
+    "RuntimeError: Unexpected error from cudaGetDeviceCount(). Error 803: system has unsupported "
+    "display driver / cuda driver combination"
+)
+FORWARD_804 = (
+    "RuntimeError: Unexpected error from cudaGetDeviceCount(). Error 804: forward compatibility "
+    "was attempted on non supported HW"
+)
+
+
+def judge(
+    driver_version: Version,
+    driver_library_version: Version | None | Unknown,
+    driver_cuda: Version | None | Unknown,
+    driver_error: str | None | Unknown,
+    gpus: tuple[Gpu, ...] | None | Unknown,
+    is_wsl: bool | None | Unknown,
+    is_container: bool | None | Unknown,
+) -> Verdict:
+    if is_wsl is True:
+        return does_not_apply("under WSL the driver is Windows' own, and libcuda a stub")
+    said = driver_error if isinstance(driver_error, str) else ""
+    library = driver_library_version if isinstance(driver_library_version, Version) else None
+    if library is not None and library != driver_version:
+        if library > driver_version:
+            return _newer_library(driver_version, f"libcuda {library}", said, gpus)
+        return _mismatch(driver_version, f"libcuda {library}", said, is_container is True)
+    if "mismatch" in said.lower():
+        return _mismatch(
+            driver_version, "another version of NVIDIA's libraries", said, is_container is True
+        )
+    own = newest_cuda_for_driver(driver_version)
+    if isinstance(driver_cuda, Version) and own is not None and driver_cuda.major > own.major:
+        return _newer_library(driver_version, f"a libcuda for CUDA {driver_cuda}", said, gpus)
+    return ok(
+        f"kernel driver and libcuda are both {driver_version}"
+        if library
+        else f"nothing speaks against driver {driver_version}"
+    )
+
+
+def _newer_library(
+    driver_version: Version, library: str, said: str, gpus: tuple[Gpu, ...] | None | Unknown
+) -> Verdict:
+    """Newer than the kernel's: NVIDIA's compatibility package, or an upgrade without a reboot."""
+    known = [gpu.name for gpu in gpus] if isinstance(gpus, tuple) else []
+    if said and ("mismatch" in said.lower() or "803" in said):
+        return _mismatch(driver_version, library, said, in_container=False)
+    consumer = [name for name in known if not is_data_center_gpu(name)]
+    if consumer and "geforce" in consumer[0].lower():
+        return fail(
+            f"{library} is newer than kernel driver {driver_version}; on {consumer[0]} that does not work",
+            evidence=[
+                Evidence(WOULD_FAIL_WITH, FORWARD_804),
+                Evidence("found", f"kernel driver {driver_version}, {library}"),
+                Evidence("needed", "both of one version, or a data-centre GPU"),
+            ],
+            fix=[
+                "remove the cuda-compat package or its folder from LD_LIBRARY_PATH",
+                "or update the NVIDIA driver",
+            ],
+            brief="kernel driver and libcuda differ",
+        )
+    return info(
+        f"{library} is newer than kernel driver {driver_version}: NVIDIA's forward-compatibility "
+        "library, or an upgrade without a reboot"
+    )
+
+
+def _mismatch(driver_version: Version, library: str, said: str, in_container: bool) -> Verdict:
+    quoted = [Evidence("NVIDIA says", said)] if said else []
+    fix = ["reboot, so that the kernel loads the driver of the installed libraries"]
+    if in_container:
+        fix.insert(
+            0,
+            "remove the image's own libcuda.so.* and restart the container with the host's driver",
+        )
+    return fail(
+        f"kernel driver {driver_version} and {library} do not fit together",
+        evidence=[
+            Evidence(WOULD_FAIL_WITH, MISMATCH_803),
+            Evidence("found", f"kernel driver {driver_version}, {library}"),
+            Evidence("needed", "both of one version"),
+            *quoted,
+        ],
+        fix=fix,
+        brief="kernel driver and libcuda differ",
+    )

@@ -1,0 +1,133 @@
+"""The NVIDIA driver is older than this torch build needs.
+
+## What it looks at
+The driver's version, the CUDA version torch was built for, and the newest CUDA that the
+installed libcuda runs (a forward-compatibility package raises it).
+
+## Why it matters
+torch imports, but `torch.cuda.is_available()` is False and training runs on the CPU without an
+error; creating a CUDA tensor fails.
+
+Inside one CUDA major, from 11 on, an older driver of that major is enough (minor-version
+compatibility): 13.x runs on 580, 12.x on 525, 11.x on 450. Only code that is compiled at run
+time (PTX, Triton, NVRTC) may then want a newer driver.
+
+## What to do
+Update the driver, or install a torch build for an older CUDA.
+
+## References
+- https://docs.nvidia.com/deploy/cuda-compatibility/minor-version-compatibility.html
+- https://docs.nvidia.com/deploy/cuda-compatibility/forward-compatibility.html
+"""
+
+from __future__ import annotations
+
+from torchkit.advice import install_line
+from torchkit.knowledge.compat import minimum_driver, newest_cuda_for_driver, toolkit_driver
+from torchkit.machine.facts import Gpu, Unknown
+from torchkit.report import (
+    WOULD_FAIL_WITH,
+    Evidence,
+    Verdict,
+    could_not_look,
+    does_not_apply,
+    fail,
+    info,
+    ok,
+)
+from torchkit.versions import Version
+
+AREA = "driver"
+
+
+def judge(
+    driver_version: Version,
+    torch_cuda: Version,
+    driver_cuda: Version | None | Unknown,
+    driver_source: str | None | Unknown,
+    is_wsl: bool | None | Unknown,
+    os_system: str | None | Unknown,
+    jetson_model: str | None | Unknown,
+    gpus: tuple[Gpu, ...] | None | Unknown,
+    python_version: Version | None | Unknown,
+    glibc_version: Version | None | Unknown,
+) -> Verdict:
+    if isinstance(jetson_model, str):
+        return does_not_apply(
+            "on a Jetson the driver comes with JetPack, not with a version of its own"
+        )
+    windows = is_wsl is True or os_system == "windows"
+    needed = minimum_driver(torch_cuda, windows=windows)
+    if needed is None:
+        return could_not_look(f"the driver that CUDA {torch_cuda} needs is not known to us")
+    if driver_version < needed:
+        if isinstance(driver_cuda, Version) and driver_cuda.major >= torch_cuda.major:
+            return ok(
+                f"driver {driver_version} runs CUDA {torch_cuda} through the forward-compatibility "
+                f"library, which offers CUDA {driver_cuda}"
+            )
+        return _too_old(
+            driver_version,
+            torch_cuda,
+            needed,
+            driver_cuda,
+            driver_source,
+            gpus,
+            python_version,
+            glibc_version,
+        )
+    own = toolkit_driver(torch_cuda, windows=windows)
+    if own is not None and driver_version < own and _older(driver_cuda, torch_cuda):
+        return info(
+            f"driver {driver_version} runs CUDA {torch_cuda} by minor-version compatibility; "
+            f"code compiled at run time may want {own} or newer"
+        )
+    return ok(f"driver {driver_version} can run CUDA {torch_cuda}, which needs {needed} or newer")
+
+
+def _older(driver_cuda: Version | None | Unknown, torch_cuda: Version) -> bool:
+    return not isinstance(driver_cuda, Version) or driver_cuda < torch_cuda
+
+
+def _too_old(
+    driver_version: Version,
+    torch_cuda: Version,
+    needed: Version,
+    driver_cuda: Version | None | Unknown,
+    driver_source: str | None | Unknown,
+    gpus: tuple[Gpu, ...] | None | Unknown,
+    python_version: Version | None | Unknown,
+    glibc_version: Version | None | Unknown,
+) -> Verdict:
+    source = driver_source if isinstance(driver_source, str) else ""
+    newest = (
+        driver_cuda if isinstance(driver_cuda, Version) else newest_cuda_for_driver(driver_version)
+    )
+    number = f" (found version {newest.major * 1000 + newest.minor * 10})" if newest else ""
+    other = install_line(
+        driver_version=driver_version,
+        gpus=gpus,
+        python_version=python_version,
+        glibc_version=glibc_version,
+    )
+    return fail(
+        f"driver {driver_version} cannot run CUDA {torch_cuda}, which needs {needed} or newer",
+        evidence=[
+            Evidence(
+                WOULD_FAIL_WITH,
+                f"RuntimeError: The NVIDIA driver on your system is too old{number}",
+            ),
+            Evidence(
+                "found",
+                f"driver {driver_version}" + (f", CUDA up to {newest}" if newest else ""),
+                source,
+            ),
+            Evidence(
+                "needed",
+                f"driver {needed} or newer for CUDA {torch_cuda}",
+                "NVIDIA CUDA compatibility",
+            ),
+        ],
+        fix=[f"update the NVIDIA driver to {needed} or newer", other],
+        brief="the driver is too old for this torch",
+    )

@@ -1,0 +1,79 @@
+"""The C library is older than torch's libraries need.
+
+## What it looks at
+The newest GLIBC symbol version that torch's libraries ask for, and the glibc of this system.
+
+## Why it matters
+`import torch` dies in the loader. Wheels up to torch 2.6 need glibc 2.17; from 2.7 on 2.28,
+which RHEL 7, Amazon Linux 2 and Ubuntu 18.04 do not have.
+
+## What to do
+Run on a newer distribution (a container is enough), or take a torch that still fits. glibc
+itself is never replaced: everything on the system stands on it.
+
+## References
+- https://github.com/pytorch/pytorch/issues/123649
+- https://peps.python.org/pep-0600/
+"""
+
+from __future__ import annotations
+
+from torchkit.knowledge.compat import torch_release, torch_releases
+from torchkit.machine.facts import Unknown
+from torchkit.report import WOULD_FAIL_WITH, Evidence, Verdict, could_not_look, fail, ok
+from torchkit.versions import Version
+
+AREA = "system"
+
+
+def judge(
+    glibc_version: Version,
+    torch_version: Version,
+    torch_glibc_needed: Version | None | Unknown,
+    os_name: str | None | Unknown,
+    python_version: Version | None | Unknown,
+) -> Verdict:
+    needed, source = _needed(torch_version, torch_glibc_needed)
+    if needed is None:
+        return could_not_look(f"the glibc that torch {torch_version} needs is not known")
+    if glibc_version >= needed:
+        return ok(f"glibc {glibc_version} is enough, torch {torch_version} needs {needed}")
+    fitting = _newest_for(glibc_version, python_version)
+    system = f" ({os_name})" if isinstance(os_name, str) else ""
+    return fail(
+        f"glibc {glibc_version} is too old for torch {torch_version}, which needs {needed} or newer",
+        evidence=[
+            Evidence(
+                WOULD_FAIL_WITH,
+                f"ImportError: /lib64/libc.so.6: version `GLIBC_{needed}' not found",
+            ),
+            Evidence("found", f"glibc {glibc_version}{system}"),
+            Evidence("needed", f"glibc {needed} or newer", source),
+        ],
+        fix=[
+            *([f"pip install torch=={fitting}"] if fitting else []),
+            f"or run in a container of a distribution with glibc {needed} or newer",
+        ],
+        brief="glibc is too old for this torch",
+    )
+
+
+def _needed(
+    torch_version: Version, torch_glibc_needed: Version | None | Unknown
+) -> tuple[Version | None, str]:
+    if isinstance(torch_glibc_needed, Version):
+        return torch_glibc_needed, "symbol versions of torch's libraries"
+    release = torch_release(torch_version)
+    if release is None:
+        return None, ""
+    return release.glibc_needed, "table of official builds"
+
+
+def _newest_for(glibc_version: Version, python_version: Version | None | Unknown) -> str | None:
+    """The newest release whose symbols this glibc has, for this Python where it is known."""
+    for release in reversed(torch_releases()):
+        fits = release.glibc_needed <= glibc_version
+        offered = not isinstance(python_version, Version) or python_version.series in release.python
+        if fits and offered:
+            return str(release.version)
+    return None

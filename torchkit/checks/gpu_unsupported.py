@@ -1,0 +1,149 @@
+"""This torch has no code for a GPU of this machine.
+
+## What it looks at
+The compute capability of each GPU, and the architectures torch was compiled for.
+
+Compiled code (sm_86) runs on the same major version from its minor version on, so sm_86 serves
+8.9; PTX (compute_90) is compiled at run time for anything newer. Nothing below sm_100 without
+PTX serves Blackwell.
+
+## Why it matters
+torch imports and sees the GPU, and the first kernel dies with "no kernel image is available".
+
+## What to do
+Install a torch build that has code for this GPU; for a GPU that official builds have dropped,
+the fix names the last one that had it.
+
+## References
+- https://docs.nvidia.com/cuda/cuda-c-programming-guide/index.html#binary-compatibility
+- https://github.com/pytorch/pytorch/issues/167244
+"""
+
+from __future__ import annotations
+
+from torchkit.advice import install_line
+from torchkit.knowledge.compat import architectures, doubtfully_served_by, served_by
+from torchkit.machine.facts import Gpu, Unknown
+from torchkit.report import (
+    WOULD_FAIL_WITH,
+    Evidence,
+    Verdict,
+    could_not_look,
+    does_not_apply,
+    fail,
+    info,
+    ok,
+    warn,
+)
+from torchkit.versions import Version
+
+AREA = "gpu"
+
+NO_KERNEL = "CUDA error: no kernel image is available for execution on the device"
+
+
+def judge(
+    torch_version: Version | Unknown,
+    torch_cuda: Version,
+    gpus: tuple[Gpu, ...],
+    torch_archs: tuple[str, ...] | None | Unknown,
+    torch_archs_source: str | None | Unknown,
+    cpu_architecture: str | Unknown,
+    driver_version: Version | None | Unknown,
+    python_version: Version | None | Unknown,
+    glibc_version: Version | None | Unknown,
+    jetson_model: str | None | Unknown,
+) -> Verdict:
+    if not gpus:
+        return does_not_apply("there is no NVIDIA GPU to run on")
+    archs, source = _archs(
+        torch_version, torch_cuda, torch_archs, torch_archs_source, cpu_architecture
+    )
+    if not archs:
+        return could_not_look(f"which GPUs torch {torch_version} has code for is not known")
+    told = [gpu for gpu in gpus if gpu.capability is not None]
+    if not told:
+        return could_not_look(f"the compute capability of {gpus[0].name} is not known")
+    unserved = [gpu for gpu in told if served_by(archs, gpu.capability or "") is None]
+    doubtful = doubtfully_served_by(archs, unserved[0].capability or "") if unserved else None
+    if doubtful:
+        return warn(
+            f"this torch has code for desktop GPUs of {unserved[0].name}'s generation only "
+            f"({doubtful}), which may not run on it",
+            evidence=[
+                Evidence(WOULD_FAIL_WITH, NO_KERNEL),
+                Evidence("found", " ".join(archs), source),
+            ],
+            fix=[_fix(gpus, driver_version, python_version, glibc_version, jetson_model)],
+            brief=f"this torch may have no code for {unserved[0].name}",
+        )
+    if unserved:
+        return _unsupported(
+            unserved[0],
+            torch_version,
+            archs,
+            source,
+            _fix(gpus, driver_version, python_version, glibc_version, jetson_model),
+        )
+    by_ptx = [
+        gpu for gpu in told if (served_by(archs, gpu.capability or "") or "").startswith("compute")
+    ]
+    if by_ptx:
+        return info(
+            f"torch has only PTX for {by_ptx[0].name} ({by_ptx[0].capability}): the first start "
+            "compiles for minutes, and needs a driver as new as torch's CUDA"
+        )
+    return ok(f"torch has code for {', '.join(sorted({gpu.name for gpu in told}))}")
+
+
+def _archs(
+    torch_version: Version | Unknown,
+    torch_cuda: Version,
+    torch_archs: tuple[str, ...] | None | Unknown,
+    torch_archs_source: str | None | Unknown,
+    cpu_architecture: str | Unknown,
+) -> tuple[tuple[str, ...], str]:
+    """From the binary where it was read, else from the table of official builds."""
+    if isinstance(torch_archs, tuple) and torch_archs:
+        return torch_archs, torch_archs_source if isinstance(torch_archs_source, str) else ""
+    if not isinstance(torch_version, Version):
+        return (), ""
+    machine = cpu_architecture if isinstance(cpu_architecture, str) else "x86_64"
+    listed = architectures(torch_version, torch_cuda, architecture=machine)
+    if listed is None:
+        return (), ""
+    return tuple(listed.archs), f"official builds, confidence {listed.confidence}"
+
+
+def _fix(
+    gpus: tuple[Gpu, ...],
+    driver_version: Version | None | Unknown,
+    python_version: Version | None | Unknown,
+    glibc_version: Version | None | Unknown,
+    jetson_model: str | None | Unknown,
+) -> str:
+    if isinstance(jetson_model, str):
+        return f"install NVIDIA's torch for Jetson ({jetson_model}): see docs.nvidia.com, PyTorch for Jetson"
+    return install_line(
+        driver_version=driver_version,
+        gpus=gpus,
+        python_version=python_version,
+        glibc_version=glibc_version,
+    )
+
+
+def _unsupported(
+    gpu: Gpu, torch_version: Version | Unknown, archs: tuple[str, ...], source: str, fix: str
+) -> Verdict:
+    name = f"torch {torch_version}" if isinstance(torch_version, Version) else "this torch"
+    number = (gpu.capability or "").replace(".", "")
+    return fail(
+        f"{name} has no code for {gpu.name}, compute capability {gpu.capability}",
+        evidence=[
+            Evidence(WOULD_FAIL_WITH, NO_KERNEL),
+            Evidence("found", " ".join(archs), source),
+            Evidence("needed", f"sm_{number}, or PTX for {gpu.capability} or below"),
+        ],
+        fix=[fix],
+        brief=f"this torch has no code for {gpu.name}",
+    )

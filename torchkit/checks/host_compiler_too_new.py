@@ -1,0 +1,97 @@
+"""The host compiler is newer than nvcc allows.
+
+## What it looks at
+The version of g++, or of the compiler NVCC_CCBIN or CUDAHOSTCXX names, and the bound in the
+toolkit's own `crt/host_config.h`; a table is asked only where that header is missing. nvcc
+compares major versions.
+
+## Why it matters
+Every compilation of CUDA code stops with "unsupported GNU version". Nothing that is built
+already is touched.
+
+## What to do
+Install an older g++ and name it: `export NVCC_CCBIN=g++-13`, or take a newer toolkit.
+
+## References
+- https://docs.nvidia.com/cuda/cuda-installation-guide-linux/index.html#host-compiler-support-policy
+- https://github.com/pytorch/pytorch/issues/136556
+"""
+
+from __future__ import annotations
+
+from torchkit.knowledge.compat import gcc_max
+from torchkit.machine.facts import Unknown
+from torchkit.report import (
+    WOULD_FAIL_WITH,
+    Evidence,
+    Verdict,
+    could_not_look,
+    does_not_apply,
+    ok,
+    warn,
+)
+from torchkit.versions import InvalidVersion, Version
+
+AREA = "toolchain"
+
+
+def judge(
+    nvcc_version: Version,
+    gcc_version: Version | None | Unknown,
+    nvcc_gcc_max: int | None | Unknown,
+    nvcc_clang_max: int | None | Unknown,
+    host_compiler: str | None | Unknown,
+) -> Verdict:
+    named = host_compiler if isinstance(host_compiler, str) else None
+    kind, version = _compiler(named, gcc_version)
+    if version is None:
+        return does_not_apply("there is no g++ for nvcc to use")
+    bound, source = _bound(kind, nvcc_version, nvcc_gcc_max, nvcc_clang_max)
+    if bound is None:
+        return could_not_look(f"the newest {kind} that nvcc {nvcc_version} takes is not known")
+    if version.major <= bound:
+        return ok(f"nvcc {nvcc_version} takes {kind} up to {bound}, found {version}")
+    macro = "GNU" if kind == "gcc" else "clang"
+    error = f"#error -- unsupported {macro} version! {kind} versions later than {bound} are not supported!"
+    return warn(
+        f"{kind} {version} is too new for nvcc {nvcc_version}, which takes {kind} up to {bound}",
+        evidence=[
+            Evidence(WOULD_FAIL_WITH, error),
+            Evidence("found", f"{kind} {version}"),
+            Evidence("needed", f"{kind} {bound} or older, to compile CUDA code", source),
+        ],
+        fix=[
+            f"install g++-{bound}, then: export NVCC_CCBIN=g++-{bound}"
+            if kind == "gcc"
+            else f"export NVCC_CCBIN=clang++-{bound}",
+            "or install a newer CUDA toolkit of the same major version",
+        ],
+        brief=f"{kind} is too new for nvcc",
+    )
+
+
+def _compiler(
+    named: str | None, gcc_version: Version | None | Unknown
+) -> tuple[str, Version | None]:
+    """The compiler nvcc is told to use (`clang 17.0.6`), else g++."""
+    if named is not None:
+        kind, _, text = named.partition(" ")
+        try:
+            return kind, Version(text)
+        except InvalidVersion:
+            return kind, None
+    return "gcc", gcc_version if isinstance(gcc_version, Version) else None
+
+
+def _bound(
+    kind: str,
+    nvcc_version: Version,
+    nvcc_gcc_max: int | None | Unknown,
+    nvcc_clang_max: int | None | Unknown,
+) -> tuple[int | None, str]:
+    own = nvcc_clang_max if kind == "clang" else nvcc_gcc_max
+    if isinstance(own, int):
+        return own, "the toolkit's crt/host_config.h"
+    if kind == "gcc":
+        return gcc_max(nvcc_version), "table of CUDA toolkits"
+    return None, ""

@@ -1,0 +1,61 @@
+"""A library of another version is loaded instead of the one torch came with.
+
+## What it looks at
+For CUDA's libraries, libgomp and libstdc++: which copy the dynamic loader takes for torch
+(RPATH, LD_LIBRARY_PATH, RUNPATH, ld.so.cache, default folders), which copy it passes over,
+and whether the one it takes has the symbol versions that are asked for.
+
+## Why it matters
+torch is tested with the libraries it pins. Another cuDNN, nvJitLink or NCCL in front of them
+gives "undefined symbol", "version mismatch", or wrong results at run time.
+
+## What to do
+Take the named folder out of LD_LIBRARY_PATH for this program.
+
+## References
+- https://man7.org/linux/man-pages/man8/ld.so.8.html
+- https://github.com/pytorch/pytorch/issues/111469
+"""
+
+from __future__ import annotations
+
+from torchkit.machine.facts import Library
+from torchkit.report import WOULD_FAIL_WITH, Evidence, Verdict, fail, ok, warn
+
+AREA = "loader"
+
+
+def judge(shadowed_libraries: tuple[Library, ...]) -> Verdict:
+    if not shadowed_libraries:
+        return ok("torch gets the libraries it came with")
+    fatal = [library for library in shadowed_libraries if library.missing]
+    first = (fatal or list(shadowed_libraries))[0]
+    evidence = [
+        Evidence("found", f"{it.winner} wins over {it.loser}", it.reason)
+        for it in shadowed_libraries[:4]
+    ]
+    folder = first.winner.rpartition("/")[0]
+    by_path = "LD_LIBRARY_PATH" in first.reason
+    fix = [
+        f"take {folder} out of LD_LIBRARY_PATH"
+        if by_path
+        else f"remove {first.winner}, or the package that brings it"
+    ]
+    if fatal:
+        error = f"ImportError: {first.winner}: version `{first.missing}' not found"
+        if first.needed_by:
+            error += f" (required by {first.needed_by})"
+        return fail(
+            f"{first.winner} is loaded instead of torch's own {first.name}, and lacks {first.missing}",
+            evidence=[Evidence(WOULD_FAIL_WITH, error), *evidence],
+            fix=fix,
+            brief=f"another {first.name} is loaded",
+        )
+    more = len(shadowed_libraries) - 1
+    return warn(
+        f"{first.winner} is loaded instead of torch's own {first.name}"
+        + (f", and {more} more like it" if more else ""),
+        evidence=evidence,
+        fix=fix,
+        brief=f"another {first.name} is loaded",
+    )

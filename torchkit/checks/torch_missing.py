@@ -1,0 +1,65 @@
+"""torch is not installed in this Python.
+
+## What it looks at
+What `import torch` would take in the examined interpreter, and which installed packages ask
+for torch in their metadata.
+
+## Why it matters
+Packages that need torch fail at their first import. Where nothing asks for torch, nothing is
+wrong: `torchkit env` is also for people who are about to install it.
+
+## What to do
+Install a build that fits this machine; the report names one. If torch should be there, check
+that it went into this interpreter and not into another one.
+
+## References
+- https://pytorch.org/get-started/locally/
+"""
+
+from __future__ import annotations
+
+from torchkit.advice import install_line
+from torchkit.machine.facts import Gpu, Unknown
+from torchkit.report import WOULD_FAIL_WITH, Evidence, Verdict, fail, info, ok
+from torchkit.versions import Version
+
+AREA = "torch"
+
+
+def judge(
+    torch_version: Version | None,
+    torch_dependents: tuple[str, ...] | None | Unknown,
+    python_version: Version | None | Unknown,
+    glibc_version: Version | None | Unknown,
+    python_executable: str | None | Unknown,
+    driver_version: Version | None | Unknown,
+    gpus: tuple[Gpu, ...] | None | Unknown,
+) -> Verdict:
+    if torch_version is not None:
+        return ok(f"torch {torch_version} is installed")
+    where = (
+        f"torch is not installed in {python_executable}"
+        if isinstance(python_executable, str)
+        else "torch is not installed"
+    )
+    fix = [
+        install_line(
+            driver_version=driver_version,
+            gpus=gpus,
+            python_version=python_version,
+            glibc_version=glibc_version,
+        )
+    ]
+    if not torch_dependents or isinstance(torch_dependents, Unknown):
+        return info(f"{where}, and nothing there asks for it", fix=fix)
+    return fail(
+        f"{where}, but {_listed(torch_dependents)} asks for it",
+        evidence=[Evidence(WOULD_FAIL_WITH, "ModuleNotFoundError: No module named 'torch'")],
+        fix=fix,
+        brief="torch is not installed",
+    )
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    shown = ", ".join(names[:3])
+    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"

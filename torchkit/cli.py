@@ -1,0 +1,315 @@
+"""The command line: options, help texts, and one short body for each subcommand.
+
+The only file that imports typer. Bodies import their command, so that nothing heavy is loaded
+before it is needed; `emit` prints and exits for every subcommand.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn, TextIO
+
+import typer
+
+from torchkit import __version__
+from torchkit.errors import BadInput, TorchkitError
+from torchkit.report import ExitCode, Failure, Report
+
+if TYPE_CHECKING:
+    from torchkit.system import System
+
+app = typer.Typer(
+    name="torchkit",
+    help="Find out what does not fit between PyTorch, CUDA, compilers and this machine.",
+    epilog="Exit codes: 0 nothing wrong, 1 something is wrong, 2 could not answer.",
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+class FormatName(str, Enum):
+    """The formats of a report, as options spell them."""
+
+    TEXT = "text"
+    JSON = "json"
+    MARKDOWN = "markdown"
+    GITHUB = "github"
+
+
+FormatOption = Annotated[FormatName, typer.Option("--format", help="How the report is written.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Short for --format json.")]
+OutputOption = Annotated[
+    Path | None, typer.Option("--output", "-o", help="Write the report there instead of stdout.")
+]
+StrictOption = Annotated[bool, typer.Option("--strict", help="A warning counts as a failure.")]
+QuietOption = Annotated[
+    bool, typer.Option("--quiet", help="Only what is wrong, nothing where all is well.")
+]
+RedactOption = Annotated[
+    bool,
+    typer.Option(
+        "--redact/--no-redact",
+        help="In markdown, hide home, user and host names, GPU ids and tokens.",
+    ),
+]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        write(f"torchkit {__version__}\n", sys.stdout)
+        raise typer.Exit
+
+
+@app.callback()
+def torchkit(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Find out what does not fit between PyTorch, CUDA, compilers and this machine."""
+
+
+@app.command(epilog="Example: torchkit env --require 'torch>=2.4' --require 'driver>=550' --strict")
+def env(
+    python: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH", help="Examine that interpreter's packages instead of our own."
+        ),
+    ] = None,
+    require: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="EXPR",
+            help="A requirement for CI, e.g. 'torch>=2.4', 'cxx11_abi==1', 'gpu>=1'.",
+        ),
+    ] = None,
+    get: Annotated[
+        str | None,
+        typer.Option(metavar="FACT", help="Print one fact's value and nothing else."),
+    ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="ID", help="Run only this check.")
+    ] = None,
+    skip: Annotated[
+        list[str] | None, typer.Option(metavar="ID", help="Leave this check out.")
+    ] = None,
+    list_: Annotated[bool, typer.Option("--list", help="List the checks.")] = False,
+    save: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Save what was seen, as JSON.")
+    ] = None,
+    facts: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Judge a saved machine instead of this one."),
+    ] = None,
+    format: FormatOption = FormatName.TEXT,
+    as_json: JsonOption = False,
+    output: OutputOption = None,
+    strict: StrictOption = False,
+    quiet: QuietOption = False,
+    redact: RedactOption = True,
+) -> None:
+    """Check that driver, CUDA, compilers and torch fit together.
+
+    Reads files and asks the compilers their versions; imports no torch and needs none. Says what
+    is wrong and what to do, and which libtorch download fits this machine.
+    """
+    from torchkit.commands import env as command
+
+    chosen = FormatName.JSON if as_json else format
+    if get is not None:
+        value = command.fact(get, python=python, facts=facts, system=_this_machine())
+        emit_text(
+            json.dumps(command.as_json(get, value))
+            if format is FormatName.JSON
+            else command.as_text(value),
+            output,
+        )
+    report = (
+        command.list_checks()
+        if list_
+        else command.run(
+            python=python,
+            require=require or (),
+            only=only or (),
+            skip=skip or (),
+            facts=facts,
+            save=save,
+            system=_this_machine(),
+        )
+    )
+    emit(report, chosen, output=output, strict=strict, quiet=quiet, redact=redact)
+
+
+@app.command(epilog="Example: torchkit schema > report.schema.json")
+def schema(output: OutputOption = None) -> None:
+    """Print the JSON Schema of every report."""
+    emit_text(
+        (Path(__file__).parent / "render" / "report.schema.json").read_text("utf-8").rstrip("\n"),
+        output,
+    )
+
+
+# --- what every subcommand does with its answer
+
+
+def _this_machine() -> System:
+    from torchkit.system import System
+
+    return System(notices=_is_terminal(sys.stderr))
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    try:
+        return stream is not None and stream.isatty()
+    except ValueError:  # closed
+        return False
+
+
+def emit(
+    report: Report,
+    format: FormatName,
+    *,
+    output: Path | None = None,
+    strict: bool = False,
+    quiet: bool = False,
+    redact: bool = True,
+) -> NoReturn:
+    """Write a report where it belongs and end with its exit code."""
+    from torchkit.render import Format, Style, render
+
+    if output is not None:
+        style = Style(width=None, colour=False, unicode=True)
+    else:
+        style = Style.of(_stdout(), os.environ)
+    text = render(
+        report, Format(format.value), style=style, strict=strict, quiet=quiet, redact=redact
+    )
+    _write_out(text, output)
+    raise typer.Exit(int(report.exit_code(strict=strict)))
+
+
+def emit_text(text: str, output: Path | None) -> NoReturn:
+    """Write a text and end well."""
+    _write_out(f"{text}\n", output)
+    raise typer.Exit(int(ExitCode.OK))
+
+
+def _write_out(text: str, output: Path | None) -> None:
+    if output is None:
+        write(text, _stdout())
+        return
+    try:
+        output.write_bytes(_encoded(text, "utf-8"))
+    except OSError as error:
+        raise BadInput(
+            f"cannot write {output}: {(error.strerror or str(error)).lower()}",
+            hint="name a file in a folder that can be written",
+        ) from None
+
+
+def _stdout() -> TextIO:
+    if sys.stdout is None or sys.stdout.closed:
+        raise BadInput("stdout is closed", hint="write the report to a file: --output FILE")
+    return sys.stdout
+
+
+def write(text: str, stream: TextIO) -> None:
+    """All of the text, whatever the stream's encoding; a reader that went away is no error."""
+    try:
+        if hasattr(stream, "buffer"):
+            stream.flush()
+            stream.buffer.write(_encoded(text, stream.encoding or "utf-8"))
+            stream.buffer.flush()
+        else:
+            stream.write(text)
+            stream.flush()
+    except BrokenPipeError:
+        _silence(stream)
+    except OSError as error:
+        _silence(stream)
+        raise BadInput(
+            f"cannot write the report: {(error.strerror or str(error)).lower()}",
+            hint="write it to a file: --output FILE",
+        ) from None
+
+
+def _encoded(text: str, encoding: str) -> bytes:
+    """Names of files that are no text come out as the bytes they are; what is left becomes "?"."""
+    try:
+        return text.encode(encoding, "surrogateescape")
+    except (UnicodeEncodeError, LookupError):
+        return text.encode("ascii", "replace")
+
+
+def _silence(stream: TextIO) -> None:
+    """Nothing more is written, not even by the interpreter's last flush."""
+    try:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())
+        os.close(null)
+    except (OSError, ValueError):
+        return
+
+
+def main() -> None:
+    """Run the command line and end the process with its exit code."""
+    raise SystemExit(_run(sys.argv[1:]))
+
+
+def _run(arguments: list[str]) -> int:
+    try:
+        code = app(arguments, prog_name="torchkit", standalone_mode=False)
+    except TorchkitError as error:
+        return _fail(Failure(error.message, error.hint), arguments)
+    except (KeyboardInterrupt, typer.Abort):
+        return 130  # 128 + SIGINT, as shells count
+    except Exception as error:
+        # usage errors of typer's parser; its classes have moved between releases, this has not
+        if not hasattr(error, "format_message") or not hasattr(error, "exit_code"):
+            raise
+        if type(error).__name__ == "NoArgsIsHelpError":
+            write(f"{error.format_message()}\n", sys.stdout)
+            return int(ExitCode.UNABLE)
+        return _fail(
+            Failure(error.format_message().rstrip(".\n"), f"see `{_help_line(arguments)}`"),
+            arguments,
+        )
+    return int(code or 0)
+
+
+def _help_line(arguments: list[str]) -> str:
+    commands = [
+        name
+        for name in arguments[:1]
+        if name
+        in {it.name or it.callback.__name__ for it in app.registered_commands if it.callback}
+    ]
+    return " ".join(["torchkit", *commands, "--help"])
+
+
+def _fail(failure: Failure, arguments: list[str]) -> int:
+    """Two lines on stderr; with --json also JSON on stdout."""
+    lines = f"error: {failure.message}\n" + (f"hint:  {failure.hint}\n" if failure.hint else "")
+    if sys.stderr is not None:
+        write(lines, sys.stderr)
+    if _wants_json(arguments) and sys.stdout is not None:
+        command = next((name for name in arguments if not name.startswith("-")), "")
+        report = Report(command, failure=failure)
+        write(json.dumps(report.to_dict(), indent=2) + "\n", sys.stdout)
+    return int(ExitCode.UNABLE)
+
+
+def _wants_json(arguments: list[str]) -> bool:
+    pairs = zip(arguments, [*arguments[1:], ""], strict=True)
+    return any(
+        option in ("--json", "--format=json") or (option == "--format" and value == "json")
+        for option, value in pairs
+    )

@@ -1,0 +1,1 @@
+"""One file per subcommand, of the same name; `run` returns a report. No printing, no typer."""

@@ -1,0 +1,348 @@
+"""The glossary: every fact about a machine, with its kind, unit, meaning and probe.
+
+A fact has three states: a value; None, "we looked and there is none"; `Unknown`, "we could not
+tell", with the reason. Facts travel as JSON (`env --save`, `env --facts`), so each kind knows
+how to write and read itself. No fact is read here, and none is judged.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from torchkit.errors import BadInput
+from torchkit.system import Unknown
+from torchkit.versions import InvalidVersion, Version
+
+__all__ = [
+    "GLOSSARY",
+    "Companion",
+    "Fact",
+    "Facts",
+    "Gpu",
+    "Install",
+    "Library",
+    "Unknown",
+    "Value",
+    "why_unknown",
+]
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """One GPU: its name, compute capability ("8.6") and memory in bytes; None where untold."""
+
+    name: str
+    capability: str | None = None
+    memory_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Install:
+    """One copy of torch: the folder or file that `import torch` would take, and its version."""
+
+    path: str
+    version: str | None = None
+    manager: str | None = None
+
+
+@dataclass(frozen=True)
+class Companion:
+    """A package that goes with torch. `requires_torch` is what its metadata asks for.
+
+    `built_for_torch` and `cuda` are what the package's own files say it was compiled for;
+    `cuda` is "cpu" for a build without CUDA.
+    """
+
+    name: str
+    version: str
+    requires_torch: str | None = None
+    built_for_torch: str | None = None
+    cuda: str | None = None
+
+
+@dataclass(frozen=True)
+class Library:
+    """A shared library that more than one folder offers: the copy the loader takes, and another.
+
+    `missing` names a symbol version that is needed and the winner lacks.
+    """
+
+    name: str
+    winner: str
+    reason: str
+    loser: str
+    missing: str | None = None
+    needed_by: str | None = None
+
+
+Value = Any  # what the glossary says of the fact; checks declare the precise type
+
+
+def _text(data: object) -> str:
+    if not isinstance(data, str):
+        raise TypeError("a text")
+    return data
+
+
+def _flag(data: object) -> bool:
+    if not isinstance(data, bool):
+        raise TypeError("true or false")
+    return data
+
+
+def _count(data: object) -> int:
+    if isinstance(data, bool) or not isinstance(data, (int, float)) or data != int(data):
+        raise TypeError("a whole number")
+    return int(data)
+
+
+def _number(data: object) -> float:
+    if isinstance(data, bool) or not isinstance(data, (int, float)):
+        raise TypeError("a number")
+    return float(data)
+
+
+def _version(data: object) -> Version:
+    if isinstance(data, bool) or not isinstance(data, (str, int, float)):
+        raise TypeError('a version such as "12.4"')
+    try:
+        return Version(str(data))
+    except InvalidVersion:
+        raise TypeError('a version such as "12.4"') from None
+
+
+def _texts(data: object) -> tuple[str, ...]:
+    if not isinstance(data, (list, tuple)) or not all(isinstance(item, str) for item in data):
+        raise TypeError("a list of texts")
+    return tuple(data)
+
+
+def _pairs(data: object) -> dict[str, str]:
+    if not isinstance(data, Mapping):
+        raise TypeError("names with texts")
+    return {_text(name): _text(value) for name, value in data.items()}
+
+
+def _records(record: type) -> Callable[[object], tuple[Any, ...]]:
+    names = {field.name for field in dataclasses.fields(record)}
+    needed = [f.name for f in dataclasses.fields(record) if f.default is dataclasses.MISSING]
+    wanted = f"a list of objects with {', '.join(needed)}"
+
+    def read(data: object) -> tuple[Any, ...]:
+        if not isinstance(data, (list, tuple)):
+            raise TypeError(wanted)
+        rows = []
+        for row in data:
+            if not isinstance(row, Mapping) or any(name not in row for name in needed):
+                raise TypeError(wanted)
+            rows.append(record(**{str(key): row[key] for key in row if key in names}))
+        return tuple(rows)
+
+    return read
+
+
+class Kind(Enum):
+    """What a fact's value is, and how it is read from JSON."""
+
+    TEXT = "text"
+    FLAG = "true or false"
+    COUNT = "whole number"
+    NUMBER = "number"
+    VERSION = "version"
+    TEXTS = "list of texts"
+    PAIRS = "names with texts"
+    GPUS = "list of {name, capability, memory_bytes}"
+    INSTALLS = "list of {path, version, manager}"
+    COMPANIONS = "list of {name, version, requires_torch, built_for_torch, cuda}"
+    LIBRARIES = "list of {name, winner, reason, loser, missing, needed_by}"
+
+
+_READERS: dict[Kind, Callable[[object], Value]] = {
+    Kind.TEXT: _text,
+    Kind.FLAG: _flag,
+    Kind.COUNT: _count,
+    Kind.NUMBER: _number,
+    Kind.VERSION: _version,
+    Kind.TEXTS: _texts,
+    Kind.PAIRS: _pairs,
+    Kind.GPUS: _records(Gpu),
+    Kind.INSTALLS: _records(Install),
+    Kind.COMPANIONS: _records(Companion),
+    Kind.LIBRARIES: _records(Library),
+}
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One line of the glossary. `probe` is the module of `machine/` that reads it."""
+
+    name: str
+    kind: Kind
+    probe: str
+    meaning: str
+
+
+def _glossary(*facts: Fact) -> dict[str, Fact]:
+    return {fact.name: fact for fact in facts}
+
+
+GLOSSARY: dict[str, Fact] = _glossary(
+    # the machine
+    Fact("os_name", Kind.TEXT, "host", "operating system and release, as it calls itself"),
+    Fact("os_system", Kind.TEXT, "host", "`linux`, `macos` or `windows`"),
+    Fact("cpu_architecture", Kind.TEXT, "host", "`x86_64` or `aarch64`"),
+    Fact("cpu_count", Kind.COUNT, "host", "CPUs this process may run on"),
+    Fact("cpu_limit", Kind.NUMBER, "host", "CPUs a cgroup allows, the lowest of all ancestors; null when unlimited"),
+    Fact("memory_total_bytes", Kind.COUNT, "host", "memory of the machine, in bytes"),
+    Fact("memory_limit_bytes", Kind.COUNT, "host", "memory a cgroup allows, the lowest of all ancestors, in bytes; null when unlimited"),
+    Fact("glibc_version", Kind.VERSION, "host", "version of the GNU C library; null where there is another one"),
+    Fact("is_container", Kind.FLAG, "host", "whether this runs in a container"),
+    Fact("container_runtime", Kind.TEXT, "host", "`docker`, `podman`, `kubernetes`, `lxc`, `singularity` …; null outside a container"),
+    Fact("is_wsl", Kind.FLAG, "host", "whether this is the Windows Subsystem for Linux"),
+    Fact("jetson_model", Kind.TEXT, "host", "which NVIDIA Jetson this is; null where it is none"),
+    Fact("shm_total_bytes", Kind.COUNT, "shm", "size of /dev/shm, in bytes; null when there is none"),
+    Fact("shm_free_bytes", Kind.COUNT, "shm", "what is free of it, in bytes"),
+    # Python and the packages
+    Fact("python_version", Kind.VERSION, "packages", "version of the examined interpreter"),
+    Fact("python_executable", Kind.TEXT, "packages", "path of the examined interpreter"),
+    Fact("python_prefix", Kind.TEXT, "packages", "its environment's folder"),
+    Fact("python_tag", Kind.TEXT, "packages", "suffix of its compiled modules, e.g. `cpython-311-x86_64-linux-gnu`"),
+    Fact("python_free_threaded", Kind.FLAG, "packages", "whether it is a build without the GIL"),
+    Fact("numpy_version", Kind.VERSION, "packages", "version of numpy; null when it is not installed"),
+    Fact("setuptools_version", Kind.VERSION, "packages", "version of setuptools; null when it is not installed"),
+    Fact("triton_version", Kind.VERSION, "packages", "version of triton; null when it is not installed"),
+    Fact("nvidia_packages", Kind.PAIRS, "packages", "installed nvidia-* and cuda-* packages with their versions"),
+    Fact("companions", Kind.COMPANIONS, "packages", "installed packages that go with torch, and what they were made for"),
+    Fact("torch_dependents", Kind.TEXTS, "packages", "installed packages whose metadata asks for torch"),
+    # torch
+    Fact("torch_version", Kind.VERSION, "torch", "version of the torch that `import torch` takes; null when there is none"),
+    Fact("torch_path", Kind.TEXT, "torch", "its folder"),
+    Fact("torch_manager", Kind.TEXT, "torch", "what installed it: `pip`, `uv`, `conda` …; null when untold"),
+    Fact("torch_build", Kind.TEXT, "torch", "`cpu`, `cuda`, `rocm` or `xpu`"),
+    Fact("torch_cuda", Kind.VERSION, "torch", "CUDA version it was built for; null for a build without CUDA"),
+    Fact("torch_cxx11_abi", Kind.FLAG, "torch", "whether its C++ libraries use the C++11 ABI; null off Linux"),
+    Fact("torch_archs", Kind.TEXTS, "torch", "GPU architectures it has code for; null for a build without CUDA"),
+    Fact("torch_archs_source", Kind.TEXT, "torch", "where the architectures were read"),
+    Fact("torch_glibc_needed", Kind.VERSION, "torch", "newest GLIBC symbol version its libraries ask for"),
+    Fact("torch_glibcxx_needed", Kind.VERSION, "torch", "newest GLIBCXX symbol version its libraries ask for"),
+    Fact("torch_cxxabi_needed", Kind.VERSION, "torch", "newest CXXABI symbol version its libraries ask for"),
+    Fact("torch_cmake_prefix", Kind.TEXT, "torch", "what CMake's CMAKE_PREFIX_PATH wants; null when torch has no CMake files"),
+    Fact("torch_requires", Kind.TEXTS, "torch", "what its metadata requires on this machine"),
+    Fact("torch_installs", Kind.INSTALLS, "torch", "every torch on the interpreter's path, the one that wins first"),
+    Fact("torch_shadows", Kind.TEXTS, "torch", "files or folders named torch that would be imported instead"),
+    Fact("torch_problems", Kind.TEXTS, "torch", "why `import torch` would fail, in the words of the loader or of Python"),
+    # the loader
+    Fact("libstdcxx_path", Kind.TEXT, "loader", "the libstdc++.so.6 that Python loads with torch"),
+    Fact("libstdcxx_glibcxx", Kind.VERSION, "loader", "newest GLIBCXX symbol version it offers"),
+    Fact("libstdcxx_cxxabi", Kind.VERSION, "loader", "newest CXXABI symbol version it offers"),
+    Fact("shadowed_libraries", Kind.LIBRARIES, "loader", "libraries of torch's own packages that another copy beats"),
+    # driver and GPUs
+    Fact("driver_version", Kind.VERSION, "driver", "version of the NVIDIA kernel driver; null when there is none"),
+    Fact("driver_library_version", Kind.VERSION, "driver", "version of the libcuda that programs load; null when there is none"),
+    Fact("driver_cuda", Kind.VERSION, "driver", "newest CUDA that libcuda runs; null when there is none"),
+    Fact("driver_source", Kind.TEXT, "driver", "where the driver's version was read"),
+    Fact("driver_error", Kind.TEXT, "driver", "what NVIDIA's library or nvidia-smi said when it failed; null when it did not"),
+    Fact("gpus", Kind.GPUS, "driver", "NVIDIA GPUs this process can use"),
+    Fact("nvidia_devices_on_bus", Kind.COUNT, "driver", "NVIDIA GPUs on the PCI bus, usable or not"),
+    Fact("nvidia_device_nodes", Kind.FLAG, "driver", "whether /dev has an NVIDIA device (nvidia0, nvhost-gpu, dxg)"),
+    Fact("cuda_visible_devices", Kind.TEXT, "driver", "value of CUDA_VISIBLE_DEVICES; null when it is not set"),
+    # the toolchain
+    Fact("cuda_home", Kind.TEXT, "toolchain", "folder of the CUDA toolkit that builds would take"),
+    Fact("nvcc_version", Kind.VERSION, "toolchain", "version of its nvcc; null when there is none"),
+    Fact("nvcc_path", Kind.TEXT, "toolchain", "path of that nvcc"),
+    Fact("nvcc_gcc_max", Kind.COUNT, "toolchain", "newest gcc major that nvcc's own header allows"),
+    Fact("nvcc_clang_max", Kind.COUNT, "toolchain", "newest clang major that nvcc's own header allows"),
+    Fact("gcc_version", Kind.VERSION, "toolchain", "version of g++ (or gcc); null when there is none"),
+    Fact("gcc_path", Kind.TEXT, "toolchain", "path of that compiler"),
+    Fact("clang_version", Kind.VERSION, "toolchain", "version of clang++ (or clang); null when there is none"),
+    Fact("cmake_version", Kind.VERSION, "toolchain", "version of cmake; null when there is none"),
+    Fact("host_compiler", Kind.TEXT, "toolchain", "what nvcc is told to use (NVCC_CCBIN, CUDAHOSTCXX): `gcc 12.2.0`; null when it takes the default"),
+)  # fmt: skip
+
+
+NOT_GIVEN = Unknown("not among the facts that were given")
+"""A saved machine may tell less than the glossary holds, and `--get` asks for less."""
+
+
+def why_unknown(name: str, unknown: Unknown) -> str:
+    """Why a check could not look; the same words for all facts that a saved machine leaves out."""
+    if unknown is NOT_GIVEN:
+        return "what they need is not among the facts that were given"
+    return f"{name} is not known: {unknown.reason}"
+
+
+class Facts:
+    """What is known about a machine: a value, None or `Unknown` for every name of the glossary."""
+
+    def __init__(self, values: Mapping[str, Value] | None = None) -> None:
+        self._values: dict[str, Value] = dict(values or {})
+        strangers = set(self._values) - set(GLOSSARY)
+        if strangers:
+            raise KeyError(f"not in the glossary: {', '.join(sorted(strangers))}")
+
+    def __getitem__(self, name: str) -> Value:
+        if name not in GLOSSARY:
+            raise KeyError(name)
+        return self._values.get(name, NOT_GIVEN)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(GLOSSARY)
+
+    def known(self, name: str) -> Value:
+        """The value, with None also for `Unknown`: for texts, never for a judgement."""
+        value = self[name]
+        return None if isinstance(value, Unknown) else value
+
+    def to_json(self) -> dict[str, Any]:
+        """Every fact that was looked at, in the glossary's order, as plain data."""
+        return {name: _plain(self._values[name]) for name in GLOSSARY if name in self._values}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, object], *, where: str) -> Facts:
+        """Facts from plain data; names we do not know are passed over.
+
+        Raises BadInput naming the fact that cannot be read.
+        """
+        values = {}
+        for name, fact in GLOSSARY.items():
+            if name in data:
+                values[name] = _from_plain(fact, data[name], where)
+        return cls(values)
+
+
+def _from_plain(fact: Fact, data: object, where: str) -> Value:
+    if data is None:
+        return None
+    if isinstance(data, Mapping) and set(data) == {"unknown"}:
+        return Unknown(str(data["unknown"]))
+    try:
+        return _READERS[fact.kind](data)
+    except TypeError as error:
+        raise BadInput(
+            f"{fact.name} in {where} is {data!r}, expected {error}",
+            hint='write null for "there is none", or {"unknown": "the reason"}',
+        ) from None
+
+
+def _plain(value: Value) -> Any:
+    if isinstance(value, Unknown):
+        return {"unknown": value.reason}
+    if isinstance(value, Version):
+        return str(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value
+
+
+def names(kinds: Iterable[Kind]) -> tuple[str, ...]:
+    """Names of the facts of these kinds."""
+    wanted = set(kinds)
+    return tuple(fact.name for fact in GLOSSARY.values() if fact.kind in wanted)

@@ -1,0 +1,247 @@
+"""Installed distributions, read from their metadata as bytes, without importing any.
+
+`importlib.metadata` parses every METADATA as an e-mail, which costs three times the whole of
+`torchkit env`; here the names come from the folders, and a file is opened only when asked for.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from torchkit.machine.facts import Companion, Unknown, Value
+from torchkit.machine.interpreter import Interpreter
+from torchkit.system import System
+from torchkit.versions import as_version
+
+COMPANIONS = frozenset(
+    [
+        "torchvision",
+        "torchaudio",
+        "torchtext",
+        "torchdata",
+        "torchao",
+        "torchcodec",
+        "torchrl",
+        "tensordict",
+        "torchrec",
+        "functorch",
+        "xformers",
+        "flash-attn",
+        "flash-attn-3",
+        "fbgemm-gpu",
+        "torch-tensorrt",
+        "torch-scatter",
+        "torch-sparse",
+        "torch-cluster",
+        "torch-spline-conv",
+        "pyg-lib",
+        "pytorch3d",
+        "mmcv",
+        "detectron2",
+        "apex",
+        "vllm",
+        "deepspeed",
+        "natten",
+        "kaolin",
+        "causal-conv1d",
+        "mamba-ssm",
+        "executorch",
+    ]
+)
+"""Packages with compiled code for one torch; others count when they ask for a version of it."""
+
+TRITON_NAMES = ("triton", "pytorch-triton", "pytorch-triton-rocm", "triton-rocm", "triton-windows")
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """One installed distribution: its normalised name, its version, where its metadata lies."""
+
+    name: str
+    version: str
+    metadata: Path
+
+    @property
+    def site(self) -> Path:
+        """The folder its packages lie in."""
+        return self.metadata.parent
+
+
+class Packages:
+    """The distributions an interpreter sees; of two with one name, the first on the path."""
+
+    def __init__(self, system: System, folders: tuple[Path, ...]) -> None:
+        self._system = system
+        self._found: dict[str, Distribution] = {}
+        self.all: list[Distribution] = []
+        self._headers: dict[Path, bytes | None | Unknown] = {}
+        for folder in folders:
+            for name in system.names_in(folder):
+                distribution = _distribution(folder, name)
+                if distribution is not None:
+                    self.all.append(distribution)
+                    self._found.setdefault(distribution.name, distribution)
+
+    def __getitem__(self, name: str) -> Distribution | None:
+        return self._found.get(normal_name(name))
+
+    def installed(self) -> tuple[Distribution, ...]:
+        """Each distribution once, in the order of the path."""
+        return tuple(self._found.values())
+
+    def header(self, distribution: Distribution) -> bytes | None | Unknown:
+        """The part of METADATA before the description; None when the file is not there."""
+        if distribution.metadata not in self._headers:
+            self._headers[distribution.metadata] = self._read_header(distribution.metadata)
+        return self._headers[distribution.metadata]
+
+    def _read_header(self, metadata: Path) -> bytes | None | Unknown:
+        candidates = (metadata / "METADATA", metadata / "PKG-INFO", metadata)
+        for candidate in candidates:
+            data = self._system.read_bytes(candidate)
+            if isinstance(data, bytes):
+                return data.replace(b"\r\n", b"\n").partition(b"\n\n")[0]
+            if isinstance(data, Unknown) and candidate != metadata:
+                return data
+        return None
+
+    def requires(self, distribution: Distribution) -> tuple[str, ...]:
+        """What `Requires-Dist` says, markers and all."""
+        header = self.header(distribution)
+        if not isinstance(header, bytes):
+            return ()
+        lines = re.findall(rb"(?mi)^Requires-Dist:[ \t]*(.+)$", header)
+        return tuple(line.decode("utf-8", "replace").strip() for line in lines)
+
+    def installer(self, distribution: Distribution) -> str | None:
+        """`pip`, `uv`, `conda` …, as the installer wrote it down."""
+        text = self._system.read_text(distribution.metadata / "INSTALLER")
+        return text.strip() or None if isinstance(text, str) else None
+
+
+def normal_name(name: str) -> str:
+    """A distribution's name as PEP 503 compares it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _distribution(folder: Path, entry: str) -> Distribution | None:
+    stem, dot, kind = entry.rpartition(".")
+    if not dot or kind not in ("dist-info", "egg-info"):
+        return None
+    name, dash, version = stem.partition("-")
+    if kind == "egg-info":
+        version = re.sub(r"-py\d(\.\d+)?$", "", version)
+    if not dash or not name or name.startswith("~"):
+        return None
+    return Distribution(normal_name(name), version, folder / entry)
+
+
+def package_facts(system: System, interpreter: Interpreter, packages: Packages) -> dict[str, Value]:
+    """What `GLOSSARY` ascribes to the probe `packages`."""
+    companions, dependents = _around_torch(system, packages)
+    return {
+        "python_version": interpreter.version,
+        "python_executable": str(interpreter.executable),
+        "python_prefix": str(interpreter.prefix),
+        "python_tag": interpreter.tag,
+        "python_free_threaded": interpreter.free_threaded,
+        "numpy_version": _version_of(packages, "numpy"),
+        "setuptools_version": _version_of(packages, "setuptools"),
+        "triton_version": _version_of(packages, *TRITON_NAMES),
+        "nvidia_packages": _nvidia_packages(packages),
+        "companions": companions,
+        "torch_dependents": dependents,
+    }
+
+
+def _version_of(packages: Packages, *names: str) -> Value:
+    for name in names:
+        distribution = packages[name]
+        if distribution is not None:
+            return as_version(distribution.version) or Unknown(
+                f"{name} is installed with the version {distribution.version!r}"
+            )
+    return None
+
+
+def _nvidia_packages(packages: Packages) -> Mapping[str, str]:
+    """NVIDIA's libraries as packages: nvidia-cudnn-cu12, cuda-toolkit and their like."""
+    return {
+        found.name: found.version
+        for found in packages.installed()
+        if found.name.startswith("nvidia-") or found.name in ("cuda-toolkit", "cuda-bindings")
+    }
+
+
+_ASKS_FOR_TORCH = re.compile(rb"(?mi)^Requires-Dist:[ \t]*torch(?![\w.-])[ \t]*([^;\n]*)(;.*)?$")
+
+
+def _around_torch(
+    system: System, packages: Packages
+) -> tuple[tuple[Companion, ...], tuple[str, ...]]:
+    companions, dependents = [], []
+    for found in packages.installed():
+        header = packages.header(found)
+        asked = _ASKS_FOR_TORCH.findall(header) if isinstance(header, bytes) else []
+        always = [specifier for specifier, marker in asked if b"extra" not in marker]
+        specifier = (always[0] if always else b"").decode("utf-8", "replace").strip(" ()")
+        if always:
+            dependents.append(found.name)
+        if found.name in COMPANIONS or specifier:
+            companions.append(_companion(system, found, specifier or None))
+    return tuple(companions), tuple(dependents)
+
+
+def _companion(system: System, found: Distribution, requires_torch: str | None) -> Companion:
+    version, built_for, cuda = found.version, None, None
+    folder = found.site / found.name.replace("-", "_")
+    text = system.read_text(folder / "version.py") if found.name in COMPANIONS else None
+    own = (
+        re.search(r"(?m)^__version__[^=\n]*=\s*['\"]([^'\"]+)", text or "")
+        if isinstance(text, str)
+        else None
+    )
+    if own and as_version(own[1]) is not None and own[1].startswith(version.partition("+")[0]):
+        version = own[1]
+    local = version.partition("+")[2]
+    if local:
+        built_for, cuda = _torch_in(local), _cuda_in(local)
+    if found.name == "xformers":
+        built_for, cuda = _xformers_build(system, folder) or (built_for, cuda)
+    return Companion(found.name, version, requires_torch, built_for, cuda)
+
+
+def _torch_in(local: str) -> str | None:
+    """The torch in a local version tag: `cu12torch2.6cxx11abiFALSE` and `pt24cu121` are used."""
+    match = re.search(r"torch(\d+\.\d+(?:\.\d+)?)", local) or re.search(r"pt(\d)(\d+)", local)
+    return ".".join(match.groups()) if match else None
+
+
+def _cuda_in(local: str) -> str | None:
+    """The CUDA in a local version tag: `cu121` is 12.1, `cu92` 9.2, `cu12` 12; `cpu` is none."""
+    match = re.search(r"cu(\d{2,3})(?!\d)", local)
+    if match is None:
+        return "cpu" if re.search(r"(?:^|\d)cpu", local) else None
+    digits = match[1]
+    if len(digits) == 2:
+        return digits if digits.startswith("1") else f"{digits[0]}.{digits[1]}"
+    return f"{digits[:2]}.{digits[2]}"
+
+
+def _xformers_build(system: System, folder: Path) -> tuple[str | None, str | None] | None:
+    """What xformers was compiled for, from its own cpp_lib.json (xformers/_cpp_lib.py)."""
+    text = system.read_text(folder / "cpp_lib.json")
+    try:
+        version = json.loads(text)["version"] if isinstance(text, str) else {}
+        torch, cuda = version.get("torch"), version.get("cuda")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+    number = int(cuda) if isinstance(cuda, int) else 0
+    return (
+        str(torch) if torch else None,
+        f"{number // 100}.{number % 100}" if number else None,
+    )

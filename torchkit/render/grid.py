@@ -1,0 +1,96 @@
+"""A table as lines: aligned columns under a header, or records where a terminal is too narrow."""
+
+from __future__ import annotations
+
+from torchkit.render.layout import Line, Span, chunks, columns, padded, paint, paragraphs
+from torchkit.render.legible import one_line
+from torchkit.render.words import cell, is_number
+from torchkit.report import Table
+
+
+class Grid:
+    """A table with a header. On a terminal its cells wrap, and nothing is ever cut."""
+
+    indent = "  "
+
+    def __init__(self, table: Table, *, width: int | None) -> None:
+        self.table = table
+        self.width = width
+        self.names = [one_line(name) for name in table.columns]
+        self.cells = [[cell(row.get(name)) for name in table.columns] for row in table.rows]
+        self.right = [self._is_right(name) for name in table.columns]
+
+    def _is_right(self, column: str) -> bool:
+        values = [row.get(column) for row in self.table.rows]
+        filled = [value for value in values if value is not None and value != ""]
+        return bool(filled) and all(is_number(value) for value in filled)
+
+    def lines(self) -> list[Line]:
+        widths = self._widths()
+        if widths is None:
+            return self._records()
+        block = self._row(self.names, widths, "dim")
+        for texts in self.cells:
+            block += self._row(texts, widths, "")
+        return block
+
+    def _widths(self) -> list[int] | None:
+        """Columns for each column of the table; None when its longest words do not fit."""
+        rows = [self.names, *self.cells]
+        wanted = [max(_widest_line(row[place]) for row in rows) for place in range(len(rows[0]))]
+        if self.width is None:
+            return wanted
+        fewest = [max(_widest_word(row[place]) for row in rows) for place in range(len(rows[0]))]
+        room = self.width - len(self.indent) - 2 * (len(wanted) - 1)
+        if sum(fewest) > room:
+            return None
+        widths = list(wanted)
+        while sum(widths) > room:
+            spare = [width - least for width, least in zip(widths, fewest, strict=True)]
+            widest = max(
+                (place for place, some in enumerate(spare) if some), key=widths.__getitem__
+            )
+            widths[widest] -= 1
+        return widths
+
+    def _row(self, texts: list[str], widths: list[int], look: str) -> list[Line]:
+        pieces: list[list[str]] = []
+        for text, width in zip(texts, widths, strict=True):
+            lines = paragraphs([Span(text)], width=None if self.width is None else width)
+            pieces.append([paint(line, colour=False) for line in lines])
+        block: list[Line] = []
+        for number in range(max(len(piece) for piece in pieces)):
+            row: Line = [Span(self.indent)]
+            for place, piece in enumerate(pieces):
+                text = piece[number] if number < len(piece) else ""
+                blanks = " " * (widths[place] - columns(text))
+                text = blanks + text if self.right[place] else text + blanks
+                row += [Span("  " if place else ""), Span(text, look)]
+            block.append(row)
+        return block
+
+    def _records(self) -> list[Line]:
+        """One line for each value: for a terminal too narrow for the table."""
+        column = len(self.indent) + max(map(columns, self.names)) + 2
+        block: list[Line] = []
+        for number, texts in enumerate(self.cells):
+            if number:
+                block.append([])
+            for name, text in zip(self.names, texts, strict=True):
+                if text:
+                    prefix = [Span(padded(self.indent + name, column), "dim")]
+                    block += paragraphs([Span(text)], width=self.width, prefix=prefix, hang=column)
+        return block
+
+
+def _widest_line(text: str) -> int:
+    return max((columns(line.rstrip()) for line in text.split("\n")), default=0)
+
+
+def _widest_word(text: str) -> int:
+    """With the blanks before it where it begins a line: they are the depth of a tree."""
+    widest = 0
+    for line in text.split("\n"):
+        for place, word in enumerate(chunks([Span(line)])):
+            widest = max(widest, word.columns + (len(word.space) if place == 0 else 0))
+    return widest
