@@ -21,7 +21,7 @@ from torchkit.knowledge.compat import (
     torch_release,
     torch_releases,
 )
-from torchkit.machine.facts import Gpu, Unknown
+from torchkit.machine.facts import Companion, Gpu, Unknown
 from torchkit.versions import Version
 
 WHEEL_INDEX = "https://download.pytorch.org/whl"
@@ -57,6 +57,7 @@ def cuda_of(variant: str) -> Version | None:
 def fitting_builds(
     *,
     driver_version: Version | None,
+    driver_cuda: Version | None = None,
     capabilities: Iterable[str] = (),
     python_version: Version | None = None,
     glibc_version: Version | None = None,
@@ -65,8 +66,8 @@ def fitting_builds(
 ) -> Iterator[Build]:
     """Official builds that run here, newest release first, best CUDA variant first.
 
-    With a driver only CUDA builds that it runs and that have code for every GPU; without one the
-    CPU builds.
+    With a driver only CUDA builds that it runs and that have code for every GPU; with neither
+    its version nor `driver_cuda`, the newest CUDA it runs, the CPU builds.
     """
     wanted = tuple(capabilities)
     for release in reversed(torch_releases()):
@@ -74,53 +75,137 @@ def fitting_builds(
             continue
         if glibc_version is not None and glibc_version < release.glibc_needed:
             continue
-        if driver_version is None:
+        if driver_version is None and driver_cuda is None:
             yield Build(release, "cpu")
             continue
         cudas = [cuda for name in release.cuda_variants if (cuda := cuda_of(name)) is not None]
         cudas.sort(
-            key=lambda cuda: (_fully_supported(cuda, driver_version, windows), cuda), reverse=True
+            key=lambda cuda: (_fully_supported(cuda, driver_version, driver_cuda, windows), cuda),
+            reverse=True,
         )
         for cuda in cudas:
-            needed = minimum_driver(cuda, windows=windows)
-            if needed is None or driver_version < needed:
+            if not _driver_runs(cuda, driver_version, driver_cuda, windows):
                 continue
             listed = architectures(release.version, cuda, architecture=architecture)
+            if listed is None and architecture != "x86_64":
+                continue  # few releases have CUDA builds for other CPUs
             if listed is None or all(served_by(listed.archs, one) for one in wanted):
                 yield Build(release, variant_of(cuda))
 
 
-def _fully_supported(cuda: Version, driver_version: Version, windows: bool) -> bool:
+def _driver_runs(
+    cuda: Version, driver_version: Version | None, driver_cuda: Version | None, windows: bool
+) -> bool:
+    """By the driver's version where a bound is published, else by the CUDA it says it runs."""
+    needed = minimum_driver(cuda, windows=windows)
+    if needed is not None and driver_version is not None:
+        return driver_version >= needed
+    return driver_cuda is not None and driver_cuda.major >= cuda.major
+
+
+def _fully_supported(
+    cuda: Version, driver_version: Version | None, driver_cuda: Version | None, windows: bool
+) -> bool:
     own = toolkit_driver(cuda, windows=windows)
-    return own is not None and driver_version >= own
+    if own is not None and driver_version is not None:
+        return driver_version >= own
+    return driver_cuda is not None and driver_cuda >= cuda
+
+
+# --- lines to paste
 
 
 def install_line(
     *,
     driver_version: Version | None | Unknown,
+    driver_cuda: Version | None | Unknown,
     gpus: tuple[Gpu, ...] | None | Unknown,
     python_version: Version | None | Unknown,
     glibc_version: Version | None | Unknown,
+    os_system: str | None | Unknown,
+    cpu_architecture: str | None | Unknown,
+    is_wsl: bool | None | Unknown,
+    companions: tuple[Companion, ...] | None | Unknown,
 ) -> str:
-    """The pip line for the newest torch that runs on this machine."""
+    """The pip line for the newest torch that runs on this machine, or a sentence if none does.
+
+    Versions carry their variant ("+cu126"): without it pip leaves an installed build of the same
+    release, for another CUDA or for the CPU, in its place. Installed torchvision and torchaudio
+    come along, since they go with one torch.
+    """
+    if os_system == "macos":
+        return "pip install torch"  # one build for all; pip knows the newest for this macOS
     known_gpus = gpus if isinstance(gpus, tuple) else ()
-    driver = driver_version if isinstance(driver_version, Version) and known_gpus else None
-    build = next(
-        fitting_builds(
-            driver_version=driver,
-            capabilities=[gpu.capability for gpu in known_gpus if gpu.capability],
-            python_version=python_version if isinstance(python_version, Version) else None,
-            glibc_version=glibc_version if isinstance(glibc_version, Version) else None,
-        ),
-        None,
+    with_gpu = bool(known_gpus) or isinstance(gpus, Unknown)
+    python = _known(python_version)
+    architecture = cpu_architecture if isinstance(cpu_architecture, str) else "x86_64"
+    beside = companions if isinstance(companions, tuple) else ()
+    builds = fitting_builds(
+        driver_version=_known(driver_version) if with_gpu else None,
+        driver_cuda=_known(driver_cuda) if with_gpu else None,
+        capabilities=[gpu.capability for gpu in known_gpus if gpu.capability],
+        python_version=python,
+        glibc_version=_known(glibc_version),
+        architecture=architecture,
+        windows=is_wsl is True or os_system == "windows",
     )
-    if build is None:
-        return (
-            "pip install torch   (no official build that we know fits this driver, GPU and Python)"
-        )
-    newest = torch_releases()[-1]
-    version = "" if build.release.version == newest.version else f"=={build.release.version}"
-    return f"pip install torch{version} --index-url {WHEEL_INDEX}/{build.variant}"
+    for build in builds:
+        names = _with_companions(build, beside, tagged=architecture == "x86_64")
+        if names is not None:
+            return f"pip install {' '.join(names)} --index-url {WHEEL_INDEX}/{build.variant}"
+    if python is not None and not any(python.series in it.python for it in torch_releases()):
+        return f"make an environment with Python {usual_python()} and install torch there"
+    return "no official torch build that we know fits this driver, GPU, Python and glibc together"
+
+
+def _known(version: Version | None | Unknown) -> Version | None:
+    return version if isinstance(version, Version) else None
+
+
+def usual_python() -> str:
+    """A Python that the newest torch has builds for: neither the oldest nor the newest."""
+    offered = torch_releases()[-1].python
+    return offered[len(offered) // 2]
+
+
+def _with_companions(
+    build: Build, companions: tuple[Companion, ...], *, tagged: bool
+) -> list[str] | None:
+    """torch and its companions as pip wants them; None where this variant has no companion.
+
+    Wheels for other CPUs than x86_64 do not all carry the variant in their version.
+    """
+    tag = f"+{build.variant}" if tagged else ""
+    names = [f"torch=={build.release.version}{tag}"]
+    for one in companions:
+        if one.name not in PAIRED:
+            continue
+        version, home = _companion_release(one.name, build.release)
+        if home is None:
+            continue
+        if build.variant not in ("cpu", *home.cuda_variants):
+            return None
+        names.append(f"{one.name}=={version}{tag}")
+    return names
+
+
+PAIRED = ("torchvision", "torchaudio")
+"""Companions with a release for every torch release; torchaudio's last one is for 2.11."""
+
+
+def _companion_release(name: str, release: TorchRelease) -> tuple[str, TorchRelease | None]:
+    """The companion's version for this torch, and the torch release it was built with.
+
+    torchaudio 2.11 is the last, and uses the stable ABI: it goes with every later torch.
+    """
+    for older in reversed(torch_releases()):
+        if older.version > release.version:
+            continue
+        fitting = companion_for(name, older.version)
+        if fitting:
+            stable = older.version == release.version or name == "torchaudio"
+            return (fitting[-1], older) if stable else ("", None)
+    return "", None
 
 
 def _index(torch_version: Version | None) -> str:
@@ -141,14 +226,54 @@ def reinstall_line(torch_version: Version | None) -> str:
     return f"pip install --force-reinstall torch=={torch_version.base}{_index(torch_version)}"
 
 
-def companion_line(name: str, torch_version: Version) -> str:
-    """The pip line for the companion release that goes with this torch."""
-    fitting = companion_for(name, torch_version)
-    if not fitting:
-        return (
-            f"pip install --force-reinstall {name}   (a version for torch {torch_version.series})"
-        )
-    return f"pip install {name}=={fitting[-1]}{_index(torch_version)}"
+def companion_line(one: Companion, torch_version: Version) -> str:
+    """What puts the release of a companion for this torch in place, and leaves torch alone.
+
+    `--no-deps` and `--force-reinstall`: without them pip replaces torch, or takes a build of
+    the same release for another CUDA for good.
+    """
+    again = "pip install --force-reinstall --no-deps"
+    fitting = companion_for(one.name, torch_version)
+    if fitting:
+        return f"{again} {one.name}=={fitting[-1]}{_index(torch_version)}"
+    if one.name in BUILT_ON_THE_SPOT:
+        return f"{again} --no-build-isolation --no-cache-dir {one.name}"
+    if one.name in PYG:
+        return f"{again} {one.name} -f https://data.pyg.org/whl/torch-{torch_version}.html"
+    wanted = f", or the torch it is for: torch{one.requires_torch}" if one.requires_torch else ""
+    return f"install a {one.name} that is built for torch {torch_version.series}{wanted}"
+
+
+BUILT_ON_THE_SPOT = ("flash-attn", "causal-conv1d", "mamba-ssm")
+"""Their setup.py fetches the wheel for the torch it finds, or compiles against it."""
+
+PYG = ("torch-scatter", "torch-sparse", "torch-cluster", "torch-spline-conv", "pyg-lib")
+"""PyTorch Geometric's packages (https://pytorch-geometric.readthedocs.io, installation)."""
+
+
+def driver_update(
+    needed: str, *, is_wsl: bool | None | Unknown, is_container: bool | None | Unknown
+) -> str:
+    """Where the driver is updated, and to what: a container and WSL have none of their own."""
+    if is_wsl is True:
+        return f"on Windows, not in WSL: update the NVIDIA driver to {needed} or newer"
+    place = "on the host: " if is_container is True else ""
+    return f"{place}update the NVIDIA driver to {needed} or newer"
+
+
+def driver_installation(os_name: str | None | Unknown) -> str:
+    """How the driver is installed on this system."""
+    name = os_name.lower() if isinstance(os_name, str) else ""
+    for start, line in _DRIVER_LINES.items():
+        if name.startswith(start):
+            return line
+    return "install the NVIDIA driver (https://www.nvidia.com/drivers), then reboot"
+
+
+_DRIVER_LINES = {
+    "ubuntu": "sudo ubuntu-drivers install   then reboot",
+    "debian": "sudo apt install nvidia-driver   from non-free; then reboot",
+}
 
 
 # --- libtorch
@@ -177,6 +302,7 @@ def libtorch_advice(
     gpus: tuple[Gpu, ...],
     glibc_version: Version | None,
     gcc_version: Version | None,
+    driver_cuda: Version | None = None,
     windows_driver: bool = False,
 ) -> LibtorchAdvice | None:
     """The newest official libtorch for this driver, these GPUs, this glibc and this compiler.
@@ -187,6 +313,7 @@ def libtorch_advice(
     driver = driver_version if gpus else None
     for build in fitting_builds(
         driver_version=driver,
+        driver_cuda=driver_cuda if driver is not None else None,
         capabilities=[gpu.capability for gpu in gpus if gpu.capability],
         architecture=architecture,
         windows=windows_driver or os_system == "windows",

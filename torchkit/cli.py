@@ -9,21 +9,24 @@ from __future__ import annotations
 import json
 import os
 import sys
-from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn, TextIO
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from torchkit import __version__
-from torchkit.errors import BadInput, TorchkitError
+from torchkit.errors import TorchkitError
+from torchkit.lean_options import LeanCommand, LeanGroup
+from torchkit.render import Format
 from torchkit.report import ExitCode, Failure, Report
+from torchkit.streams import is_terminal, stdout, write, write_report
 
 if TYPE_CHECKING:
     from torchkit.system import System
 
 app = typer.Typer(
     name="torchkit",
+    cls=LeanGroup,
     help="Find out what does not fit between PyTorch, CUDA, compilers and this machine.",
     epilog="Exit codes: 0 nothing wrong, 1 something is wrong, 2 could not answer.",
     add_completion=False,
@@ -33,16 +36,7 @@ app = typer.Typer(
 )
 
 
-class FormatName(str, Enum):
-    """The formats of a report, as options spell them."""
-
-    TEXT = "text"
-    JSON = "json"
-    MARKDOWN = "markdown"
-    GITHUB = "github"
-
-
-FormatOption = Annotated[FormatName, typer.Option("--format", help="How the report is written.")]
+FormatOption = Annotated[Format, typer.Option("--format", help="How the report is written.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Short for --format json.")]
 OutputOption = Annotated[
     Path | None, typer.Option("--output", "-o", help="Write the report there instead of stdout.")
@@ -76,7 +70,10 @@ def torchkit(
     """Find out what does not fit between PyTorch, CUDA, compilers and this machine."""
 
 
-@app.command(epilog="Example: torchkit env --require 'torch>=2.4' --require 'driver>=550' --strict")
+@app.command(
+    cls=LeanCommand,
+    epilog="Example: torchkit env --require 'torch>=2.4' --require 'driver>=550' --strict",
+)
 def env(
     python: Annotated[
         str | None,
@@ -109,7 +106,7 @@ def env(
         Path | None,
         typer.Option(metavar="FILE", help="Judge a saved machine instead of this one."),
     ] = None,
-    format: FormatOption = FormatName.TEXT,
+    format: FormatOption = Format.TEXT,
     as_json: JsonOption = False,
     output: OutputOption = None,
     strict: StrictOption = False,
@@ -123,15 +120,11 @@ def env(
     """
     from torchkit.commands import env as command
 
-    chosen = FormatName.JSON if as_json else format
+    chosen = Format.JSON if as_json else format
     if get is not None:
         value = command.fact(get, python=python, facts=facts, system=_this_machine())
-        emit_text(
-            json.dumps(command.as_json(get, value))
-            if format is FormatName.JSON
-            else command.as_text(value),
-            output,
-        )
+        as_text = command.as_json if chosen is Format.JSON else command.as_text
+        emit_text(as_text(value), output)
     report = (
         command.list_checks()
         if list_
@@ -148,13 +141,12 @@ def env(
     emit(report, chosen, output=output, strict=strict, quiet=quiet, redact=redact)
 
 
-@app.command(epilog="Example: torchkit schema > report.schema.json")
+@app.command(cls=LeanCommand, epilog="Example: torchkit schema > report.schema.json")
 def schema(output: OutputOption = None) -> None:
     """Print the JSON Schema of every report."""
-    emit_text(
-        (Path(__file__).parent / "render" / "report.schema.json").read_text("utf-8").rstrip("\n"),
-        output,
-    )
+    from torchkit.render.json import schema as text
+
+    emit_text(text().rstrip("\n"), output)
 
 
 # --- what every subcommand does with its answer
@@ -163,19 +155,12 @@ def schema(output: OutputOption = None) -> None:
 def _this_machine() -> System:
     from torchkit.system import System
 
-    return System(notices=_is_terminal(sys.stderr))
-
-
-def _is_terminal(stream: TextIO | None) -> bool:
-    try:
-        return stream is not None and stream.isatty()
-    except ValueError:  # closed
-        return False
+    return System(notices=is_terminal(sys.stderr))
 
 
 def emit(
     report: Report,
-    format: FormatName,
+    format: Format,
     *,
     output: Path | None = None,
     strict: bool = False,
@@ -183,80 +168,21 @@ def emit(
     redact: bool = True,
 ) -> NoReturn:
     """Write a report where it belongs and end with its exit code."""
-    from torchkit.render import Format, Style, render
+    from torchkit.render import Style, render
 
     if output is not None:
         style = Style(width=None, colour=False, unicode=True)
     else:
-        style = Style.of(_stdout(), os.environ)
-    text = render(
-        report, Format(format.value), style=style, strict=strict, quiet=quiet, redact=redact
-    )
-    _write_out(text, output)
+        style = Style.of(stdout(), os.environ)
+    text = render(report, format, style=style, strict=strict, quiet=quiet, redact=redact)
+    write_report(text, output)
     raise typer.Exit(int(report.exit_code(strict=strict)))
 
 
 def emit_text(text: str, output: Path | None) -> NoReturn:
     """Write a text and end well."""
-    _write_out(f"{text}\n", output)
+    write_report(f"{text}\n", output)
     raise typer.Exit(int(ExitCode.OK))
-
-
-def _write_out(text: str, output: Path | None) -> None:
-    if output is None:
-        write(text, _stdout())
-        return
-    try:
-        output.write_bytes(_encoded(text, "utf-8"))
-    except OSError as error:
-        raise BadInput(
-            f"cannot write {output}: {(error.strerror or str(error)).lower()}",
-            hint="name a file in a folder that can be written",
-        ) from None
-
-
-def _stdout() -> TextIO:
-    if sys.stdout is None or sys.stdout.closed:
-        raise BadInput("stdout is closed", hint="write the report to a file: --output FILE")
-    return sys.stdout
-
-
-def write(text: str, stream: TextIO) -> None:
-    """All of the text, whatever the stream's encoding; a reader that went away is no error."""
-    try:
-        if hasattr(stream, "buffer"):
-            stream.flush()
-            stream.buffer.write(_encoded(text, stream.encoding or "utf-8"))
-            stream.buffer.flush()
-        else:
-            stream.write(text)
-            stream.flush()
-    except BrokenPipeError:
-        _silence(stream)
-    except OSError as error:
-        _silence(stream)
-        raise BadInput(
-            f"cannot write the report: {(error.strerror or str(error)).lower()}",
-            hint="write it to a file: --output FILE",
-        ) from None
-
-
-def _encoded(text: str, encoding: str) -> bytes:
-    """Names of files that are no text come out as the bytes they are; what is left becomes "?"."""
-    try:
-        return text.encode(encoding, "surrogateescape")
-    except (UnicodeEncodeError, LookupError):
-        return text.encode("ascii", "replace")
-
-
-def _silence(stream: TextIO) -> None:
-    """Nothing more is written, not even by the interpreter's last flush."""
-    try:
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, stream.fileno())
-        os.close(null)
-    except (OSError, ValueError):
-        return
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ from torchkit.knowledge.compat import libtorch_variants, libtorch_zip, newest_to
 if sys.version_info >= (3, 11):
     import tomllib
 else:
-    import tomli as tomllib
+    import tomli as tomllib  # type: ignore[import-not-found, unused-ignore]  # only there below 3.11
 
 FOLDER = Path(torchkit.knowledge.__file__).parent
 NAMES = ("torch", "cuda", "gpus", "systems", "libtorch", "windows")

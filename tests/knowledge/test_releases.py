@@ -84,6 +84,14 @@ def test_abi_standard_compiler_and_glibc_change_where_the_wheels_do(
     assert str(release.glibc_needed) == glibc
 
 
+def test_the_old_build_image_needs_glibc_2_17_at_most_and_the_new_one_2_28() -> None:
+    for release in torch_releases():
+        if release.version < Version("2.7"):
+            assert Version("2.14") <= release.glibc_needed <= Version("2.17")
+        else:
+            assert release.glibc_needed == Version("2.28")
+
+
 def test_only_2_6_mixes_both_abis() -> None:
     mixed = {str(r.version): r.other_abi_variants for r in torch_releases() if r.other_abi_variants}
 

@@ -19,9 +19,9 @@ pty = pytest.importorskip("pty", reason="no pseudo-terminals here")
 @pytest.fixture
 def terminal() -> Iterator[TextIO]:
     """A terminal of 93 columns."""
-    import fcntl  # noqa: PLC0415 - not on every system
-    import struct  # noqa: PLC0415 - same
-    import termios  # noqa: PLC0415 - same
+    import fcntl
+    import struct
+    import termios
 
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 93, 0, 0))

@@ -272,7 +272,7 @@ def test_a_line_is_longer_than_the_terminal_only_for_one_word(
         if columns(line) <= width or line.strip() in paths:
             continue
         content = re.sub(r"^ *(\S+( \S+){0,2} {2,})?", "", line).removesuffix(" \\")
-        assert len(re.sub(r"'[^']*'", "x", content).split()) == 1, line
+        assert len(re.sub(r"'[^']*'|\[[\d, ]*\]", "x", content).split()) == 1, line
 
 
 @pytest.mark.parametrize("width", [30, 80, 200, None])
@@ -305,7 +305,7 @@ def test_a_page_can_be_written_in_ascii(any_report: Report, width: int | None) -
 
 
 def test_a_wrapped_command_is_one_command_to_a_shell() -> None:
-    import shlex  # noqa: PLC0415 - only here
+    import shlex
 
     command = (
         "cmake -S . -B build -DCMAKE_CXX_FLAGS='-O3 -march=native' "
@@ -320,11 +320,37 @@ def test_a_wrapped_command_is_one_command_to_a_shell() -> None:
     assert shlex.split(pasted.replace("\\\n", "")) == shlex.split(command)
 
 
-def test_a_sentence_is_not_taken_for_a_command() -> None:
-    fix = "make sure that python 3.11 is the first on PATH, then update the driver of this machine"
+@pytest.mark.parametrize(
+    "fix",
+    [
+        "make sure that python 3.11 is the first on PATH, then update the driver",
+        "python 3.12 or older has wheels of this torch, which this interpreter can install",
+        "docker containers get 64 MiB of shared memory unless they are told otherwise",
+        "source code of this extension has to be built again for the installed torch",
+        "set up the toolchain again, and build the extension with the compiler it names",
+    ],
+)
+def test_a_sentence_is_not_taken_for_a_command(fix: str) -> None:
     report = Report("env", findings=(finding(1, fail("m", fix=[fix])),))
 
     assert "\\" not in text(report, Style(40))
+
+
+@pytest.mark.parametrize(
+    "fix",
+    [
+        "python -m pip install --force-reinstall torchvision==0.28.0 torchaudio==2.13.0",
+        "/opt/conda/bin/pip install --force-reinstall torchvision==0.28.0 torchaudio==2.13",
+        "sudo apt-get install --no-install-recommends gcc-12 g++-12 cuda-toolkit-12-4",
+        "CC=gcc-12 CXX=g++-12 pip install --no-build-isolation --no-binary :all: flash-attn",
+        "export LD_LIBRARY_PATH=/opt/conda/lib/python3.11/site-packages/torch/lib:/usr/lib",
+        "uv pip install --reinstall torchvision==0.28.0 torchaudio==2.13.0 triton==3.5.0",
+    ],
+)
+def test_a_command_goes_on_with_a_backslash(fix: str) -> None:
+    report = Report("env", findings=(finding(1, fail("m", fix=[fix])),))
+
+    assert " \\\n" in text(report, Style(40))
 
 
 def test_a_fix_with_its_own_or_gets_no_second_one() -> None:
@@ -337,6 +363,13 @@ def test_a_fix_with_its_own_or_gets_no_second_one() -> None:
         "           or install another",
         "      or   remove it",
     ]
+
+
+def test_many_reasons_for_an_artifact_stand_one_on_a_line() -> None:
+    why = tuple(f"reason {number} of those that speak for it" for number in range(5))
+    report = Report("env", artifacts=(Artifact("libtorch", "libtorch", why=why),))
+
+    assert text(report).splitlines()[1:] == [f"          {reason}" for reason in why]
 
 
 # --- tables

@@ -17,10 +17,10 @@ from torchkit.checks.requirement_unmet import AREA as REQUIREMENT_AREA
 from torchkit.checks.requirement_unmet import judge as judge_requirement
 from torchkit.checks.requirement_unmet import parse_requirements
 from torchkit.errors import BadInput
-from torchkit.machine.facts import GLOSSARY, Facts, Gpu, Unknown, Value
+from torchkit.machine.facts import GLOSSARY, Facts, Gpu, Unknown, Value, plain
 from torchkit.machine.interpreter import other_interpreter, own_interpreter
 from torchkit.machine.survey import survey
-from torchkit.report import Artifact, Finding, Json, Report, Table
+from torchkit.report import Artifact, Finding, Report, Table
 from torchkit.system import System
 from torchkit.versions import Version
 
@@ -339,18 +339,13 @@ def as_text(value: Value) -> str:
         return f"{value:g}"
     if isinstance(value, (tuple, list)):
         return "\n".join(
-            item if isinstance(item, str) else json.dumps(_plain(item)) for item in value
+            item if isinstance(item, str) else json.dumps(plain(item)) for item in value
         )
     if isinstance(value, Mapping):
         return "\n".join(f"{name}=={text}" for name, text in value.items())
     return str(value)
 
 
-def as_json(name: str, value: Value) -> Json:
+def as_json(value: Value) -> str:
     """A fact as JSON has it in a report."""
-    data: Json = Facts({name: value}).to_json()[name]
-    return data
-
-
-def _plain(item: object) -> dict[str, Any]:
-    return dict(vars(item))
+    return json.dumps(plain(value))

@@ -13,15 +13,12 @@ from torchkit.versions import Version
 
 @dataclass(frozen=True)
 class ArchList:
-    """The GPU code in a build: "sm_86" is a cubin, "compute_86" is PTX."""
+    """The GPU code in the official Linux builds of some series of torch for one CUDA.
 
-    archs: tuple[str, ...]
-    confidence: str
-    source: str
+    "sm_86" is a cubin, "compute_86" is PTX. `first` and `last` are series, inclusive;
+    `architecture` is that of the CPU.
+    """
 
-
-@dataclass(frozen=True)
-class _ArchRow:
     first: Version
     last: Version
     cuda: Version
@@ -47,9 +44,9 @@ def _document() -> rows.Document:
 
 
 @functools.cache
-def _arch_rows() -> tuple[_ArchRow, ...]:
+def _arch_lists() -> tuple[ArchList, ...]:
     identity = ("first", "last", "cuda", "architecture")
-    return rows.records(_document(), "archs", _ArchRow, identity=identity)
+    return rows.records(_document(), "archs", ArchList, identity=identity)
 
 
 def architectures(
@@ -62,22 +59,21 @@ def architectures(
     if torch_version.is_prerelease:
         return None
     series = torch_version.release[:2]
-    for row in _arch_rows():
+    for row in _arch_lists():
         if (
-            row.first.release[:2] <= series <= row.last.release[:2]
+            row.first.release <= series <= row.last.release
             and row.cuda.series == torch_cuda.series
             and row.architecture == architecture
         ):
-            return ArchList(row.archs, row.confidence, row.source)
+            return row
     return None
 
 
 # --- which code runs on which GPU
 
-_ARCH = re.compile(
-    r"(?:(?P<kind>sm|compute)_(?P<number>\d{2,})|(?P<dotted>\d+\.\d))(?P<suffix>[af]?)"
-)
-_CAPABILITY = re.compile(r"(\d+)\.(\d)")
+# patterns are compiled when they are first used, not when this is imported
+_ARCH = r"(?:(?P<kind>sm|compute)_(?P<number>\d{2,})|(?P<dotted>\d+\.\d))(?P<suffix>[af]?)"
+_CAPABILITY = r"(\d+)\.(\d)"
 
 _INTEGRATED = frozenset({(5, 3), (6, 2), (7, 2), (8, 7), (10, 1), (11, 0)})
 """GPUs of Jetson modules."""
@@ -171,7 +167,7 @@ def _is_same_major_up(have: tuple[int, int], wanted: tuple[int, int]) -> bool:
 
 
 def _capability(text: str) -> tuple[int, int] | None:
-    match = _CAPABILITY.fullmatch(text.strip())
+    match = re.fullmatch(_CAPABILITY, text.strip())
     return (int(match[1]), int(match[2])) if match else None
 
 
@@ -179,7 +175,7 @@ def _capability(text: str) -> tuple[int, int] | None:
 def _codes(arch: str) -> tuple[_Code, ...]:
     """What an entry stands for, the cubin first: "8.6+PTX" is a cubin and PTX."""
     name, plus, addition = arch.strip().partition("+")
-    match = _ARCH.fullmatch(name)
+    match = re.fullmatch(_ARCH, name)
     if match is None or (plus and addition != "PTX"):
         return ()
     if match["dotted"] is not None:
@@ -196,16 +192,13 @@ def _codes(arch: str) -> tuple[_Code, ...]:
 
 # --- which GPU a name means
 
-_BESIDE_THE_POINT = re.compile(
-    r"""\b(?:
+_BESIDE_THE_POINT = r"""(?xi)\b(?:
         nvidia | tesla | gpu | laptop | super | ti | d | generation | edition
       | with\ max-q\ design | max-q | workstation | sff(?=\ edition) | developer\ kit
       | collectors | \d+\ ?gb? | pcie | sxm\d? | hbm\d\w* | nvl\d* | dgxs | fhhl
       | mig\ \d+g\.\d+gb\S*
     )\b | \(nvgpu\) | \((?:r|tm)\)
-    """,
-    re.IGNORECASE | re.VERBOSE,
-)
+"""
 
 
 @functools.cache
@@ -221,7 +214,7 @@ def _gpus() -> Mapping[str, _GpuRow]:
 
 
 def _plain(name: str) -> str:
-    words = re.split(r"[\s-]+", _BESIDE_THE_POINT.sub(" ", name))
+    words = re.split(r"[\s-]+", re.sub(_BESIDE_THE_POINT, " ", name))
     return " ".join(words).strip().casefold()
 
 

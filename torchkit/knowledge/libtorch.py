@@ -73,24 +73,30 @@ class _BadRow:
     confidence: str = "high"
 
 
-@dataclass(frozen=True)
-class _Tables:
-    zips: tuple[_ZipRow, ...]
-    absent: tuple[_AbsentRow, ...]
-    glibc: tuple[_GlibcRow, ...]
-    bad: tuple[_BadRow, ...]
+@functools.cache
+def _document() -> rows.Document:
+    return rows.load("libtorch.toml", "zip", "absent", "glibc", "known_bad")
 
 
 @functools.cache
-def _tables() -> _Tables:
-    document = rows.load("libtorch.toml", "zip", "absent", "glibc", "known_bad")
-    zip_identity = ("os", "architecture", "abi", "debug", "first", "variants")
-    return _Tables(
-        rows.records(document, "zip", _ZipRow, identity=zip_identity),
-        rows.records(document, "absent", _AbsentRow, identity=("os", "variant_prefix")),
-        rows.records(document, "glibc", _GlibcRow, identity=("abi", "first")),
-        rows.records(document, "known_bad", _BadRow, identity=("version",)),
-    )
+def _zips() -> tuple[_ZipRow, ...]:
+    identity = ("os", "architecture", "abi", "debug", "first", "variants")
+    return rows.records(_document(), "zip", _ZipRow, identity=identity)
+
+
+@functools.cache
+def _absent() -> tuple[_AbsentRow, ...]:
+    return rows.records(_document(), "absent", _AbsentRow, identity=("os", "variant_prefix"))
+
+
+@functools.cache
+def _glibc() -> tuple[_GlibcRow, ...]:
+    return rows.records(_document(), "glibc", _GlibcRow, identity=("abi", "first"))
+
+
+@functools.cache
+def _bad() -> tuple[_BadRow, ...]:
+    return rows.records(_document(), "known_bad", _BadRow, identity=("version",))
 
 
 def libtorch_variants(version: Version) -> tuple[str, ...]:
@@ -112,7 +118,8 @@ def libtorch_zip(
 
     `os` is `linux`, `windows` or `macos`; `architecture` is `x86_64` or `aarch64`, in anybody's
     spelling; `cxx11` counts on Linux only, `debug` on Windows only. The same file name means the
-    old ABI up to 2.6.0 and the new one from 2.8.0 on: `abi` tells.
+    old ABI up to 2.6.0 and the new one from 2.8.0 on: `abi` tells. Windows is taken to have the
+    CUDA builds of Linux, save what we know it lacks.
     """
     release = torch_release(version)
     if release is None or variant not in _variants(release):
@@ -150,14 +157,14 @@ def _zip_row(
 ) -> _ZipRow | None:
     if os == "macos" and variant != "cpu":
         return None
-    for absent in _tables().absent:
+    for absent in _absent():
         if (
             absent.os == os
             and variant.startswith(absent.variant_prefix)
             and absent.first <= version <= absent.last
         ):
             return None
-    for row in _tables().zips:
+    for row in _zips():
         if (
             (row.os, row.architecture, row.abi, row.debug) == (os, architecture, abi, debug)
             and row.first <= version <= row.last
@@ -168,14 +175,14 @@ def _zip_row(
 
 
 def _glibc_row(version: Version, abi: str | None) -> _GlibcRow | None:
-    for row in _tables().glibc:
+    for row in _glibc():
         if row.abi == abi and row.first <= version <= row.last:
             return row
     return None
 
 
 def _known_bad(version: Version, variant: str, os: str) -> str | None:
-    for row in _tables().bad:
+    for row in _bad():
         if os == "linux" and row.version == version and variant in row.variants:
             return row.text
     return None

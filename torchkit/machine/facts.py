@@ -299,7 +299,7 @@ class Facts:
 
     def to_json(self) -> dict[str, Any]:
         """Every fact that was looked at, in the glossary's order, as plain data."""
-        return {name: _plain(self._values[name]) for name in GLOSSARY if name in self._values}
+        return {name: plain(self._values[name]) for name in GLOSSARY if name in self._values}
 
     @classmethod
     def from_json(cls, data: Mapping[str, object], *, where: str) -> Facts:
@@ -328,7 +328,8 @@ def _from_plain(fact: Fact, data: object, where: str) -> Value:
         ) from None
 
 
-def _plain(value: Value) -> Any:
+def plain(value: Value) -> Any:
+    """A fact, or a part of one, as JSON has it."""
     if isinstance(value, Unknown):
         return {"unknown": value.reason}
     if isinstance(value, Version):
@@ -336,9 +337,9 @@ def _plain(value: Value) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return dataclasses.asdict(value)
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return value
 
 

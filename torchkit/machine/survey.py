@@ -85,6 +85,7 @@ def _libraries(
         python_executable=interpreter.executable,
         python_tag=interpreter.tag,
         cuda=cuda,
+        search_path=interpreter.path,
     )
 
 

@@ -269,26 +269,38 @@ def _text_problems(system: System, folder: Path) -> tuple[str, ...]:
         return (
             f"AttributeError: module 'torch' has no attribute '__version__' ({package} is empty)",
         )
-    recorded = _recorded_sizes(system, folder)
+    record = _record(system, folder)
     problems = []
     for name in ("version.py", "__init__.py", "_utils.py", "torch_version.py", "types.py"):
+        recorded_bytes = _recorded_size(record, name)
         if system.size(folder / name) is not None:
-            problems += _syntax_problem(system, folder / name, recorded.get(name))
-        elif name in recorded or name == "version.py":
+            problems += _syntax_problem(system, folder / name, recorded_bytes)
+        elif name == "version.py" or recorded_bytes is not None:
             problems.append(f"ModuleNotFoundError: No module named 'torch.{name[:-3]}'")
     return tuple(problems)
 
 
-def _recorded_sizes(system: System, folder: Path) -> dict[str, int]:
-    """Sizes of torch's first Python files as the installer recorded them, in bytes."""
+def _record(system: System, folder: Path) -> bytes:
+    """The installer's list of torch's files with their sizes; empty where there is none."""
     site = folder.parent
     for name in system.names_in(site):
         if name.startswith("torch-") and name.endswith(".dist-info"):
             record = system.read_bytes(site / name / "RECORD")
-            if isinstance(record, bytes):
-                rows = re.findall(rb"^torch/([\w.]+\.py),[^,\n]*,(\d+)\r?$", record, re.MULTILINE)
-                return {row[0].decode(): int(row[1]) for row in rows}
-    return {}
+            return record if isinstance(record, bytes) else b""
+    return b""
+
+
+def _recorded_size(record: bytes, name: str) -> int | None:
+    """Size in bytes of one of torch's Python files as it was installed.
+
+    Searched for as bytes: a regular expression over the 2 MB of a RECORD takes 8 ms.
+    """
+    start = record.find(b"\ntorch/%s," % name.encode())
+    if start < 0:
+        return None
+    line = record[start + 1 : start + 400].partition(b"\n")[0].strip()
+    size = line.rpartition(b",")[2]
+    return int(size) if size.isdigit() else None
 
 
 def _syntax_problem(system: System, file: Path, recorded_bytes: int | None) -> list[str]:

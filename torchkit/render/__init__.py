@@ -92,11 +92,13 @@ def render(
     Markdown alone, which is made to be published: home, user, host, GPU ids, tokens are replaced.
     """
     if format is Format.MARKDOWN and redact:
-        from_redact = import_module("torchkit.render.redact")
-        report = from_redact.redact_report(report, private=from_redact.Private.of_this_machine())
+        from torchkit.render.redact import Private, redact_report
+
+        report = redact_report(report, private=Private.of_this_machine())
     if format is not Format.JSON:
-        legible = import_module("torchkit.render.legible")
-        report = legible.legible_report(report, unicode=style.unicode)
+        from torchkit.render.legible import legible_report
+
+        report = legible_report(report, unicode=style.unicode)
     renderer = cast("Renderer", import_module(RENDERERS[format.value]).render)
     return renderer(report, Options(style, strict, quiet))
 

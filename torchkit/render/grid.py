@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from torchkit.render.layout import Line, Span, chunks, columns, padded, paint, paragraphs
+from torchkit.render.layout import (
+    Line,
+    Span,
+    chunks,
+    columns,
+    name_columns,
+    padded,
+    paint,
+    paragraphs,
+)
 from torchkit.render.legible import one_line
 from torchkit.render.words import cell, is_number
 from torchkit.report import Table
@@ -44,14 +53,11 @@ class Grid:
         room = self.width - len(self.indent) - 2 * (len(wanted) - 1)
         if sum(fewest) > room:
             return None
-        widths = list(wanted)
-        while sum(widths) > room:
-            spare = [width - least for width, least in zip(widths, fewest, strict=True)]
-            widest = max(
-                (place for place, some in enumerate(spare) if some), key=widths.__getitem__
-            )
-            widths[widest] -= 1
-        return widths
+        for widest in range(room, 0, -1):  # long columns are cut down to one width, short ones kept
+            widths = [min(w, max(f, widest)) for w, f in zip(wanted, fewest, strict=True)]
+            if sum(widths) <= room:
+                return widths
+        return fewest
 
     def _row(self, texts: list[str], widths: list[int], look: str) -> list[Line]:
         pieces: list[list[str]] = []
@@ -71,14 +77,14 @@ class Grid:
 
     def _records(self) -> list[Line]:
         """One line for each value: for a terminal too narrow for the table."""
-        column = len(self.indent) + max(map(columns, self.names)) + 2
+        column = len(self.indent) + name_columns(self.names) + 2
         block: list[Line] = []
         for number, texts in enumerate(self.cells):
             if number:
                 block.append([])
             for name, text in zip(self.names, texts, strict=True):
                 if text:
-                    prefix = [Span(padded(self.indent + name, column), "dim")]
+                    prefix = [Span(self.indent + padded(name, column - len(self.indent)), "dim")]
                     block += paragraphs([Span(text)], width=self.width, prefix=prefix, hang=column)
         return block
 

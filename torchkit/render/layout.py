@@ -11,6 +11,9 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+LONGEST_NAME = 20
+"""Of the names that stand before values, the longest that decides where values begin."""
+
 _CODES = {
     "bold": "1",
     "dim": "2",
@@ -57,9 +60,14 @@ def _character_columns(character: str) -> int:
     return 0 if unicodedata.category(character) in {"Mn", "Me", "Cf"} else 1
 
 
+def name_columns(names: Iterable[str]) -> int:
+    """Columns for a list's names; one that is very long is to push its own value, not all."""
+    return max((size for size in map(columns, names) if size <= LONGEST_NAME), default=0)
+
+
 def padded(text: str, width: int) -> str:
-    """The text with blanks up to this many columns."""
-    return text + " " * (width - columns(text))
+    """The text with blanks up to this many columns, and two at least."""
+    return text + " " * max(width - columns(text), 2)
 
 
 def chunks(spans: Iterable[Span]) -> list[Chunk]:

@@ -163,12 +163,14 @@ _MARKUP = re.compile(
     r"|\](?=[(\[:])"  # what makes a link of brackets; a shape stays as it is
     r"|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])"  # inside a word it means nothing
     r"|&(?=#?\w+;)"
+    r"|^[#+=-]"  # a heading, an item of a list
 )
 
 
 def prose(text: str) -> str:
     """Text in which no character means anything to Markdown, on one line; nobody is notified."""
     text = _MARKUP.sub(r"\\\g<0>", one_line(text))
+    text = re.sub(r"^(\d{1,9})([.)])(?=\s|$)", r"\1\\\2", text)  # an item of a numbered list
     return re.sub(r"@(?=\w)", "@<!-- -->", text)
 
 

@@ -65,8 +65,8 @@ def redact(text: str, *, private: Private) -> str:
     for pattern, replacement in _SECRETS:
         text = pattern.sub(replacement, text)
     text = _without_home(text, private.home)
-    text = _ANY_HOME.sub(_any_home, text)
     text = _ANY_WINDOWS_HOME.sub("~", text)
+    text = _ANY_HOME.sub(_any_home, text)
     for name in _names(private.host, private.host.partition(".")[0]):
         text = re.sub(_whole(name), "<host>", text)
     for name in _names(private.user):
@@ -131,7 +131,11 @@ def _userinfo(match: re.Match[str]) -> str:
 
 
 def _email(match: re.Match[str]) -> str:
-    return match[0] if match["local"] == "git" else GONE
+    is_file = match[0].endswith(_FILE_ENDINGS)  # a symbol's version: foo@libcudart.so
+    return match[0] if is_file or match["local"] == "git" else GONE
+
+
+_FILE_ENDINGS = (".so", ".dll", ".dylib", ".py", ".whl", ".git")
 
 
 _SECRETS: tuple[tuple[re.Pattern[str], _Replacement], ...] = (
@@ -155,7 +159,7 @@ _SECRETS: tuple[tuple[re.Pattern[str], _Replacement], ...] = (
     # what a name says is secret
     (
         re.compile(
-            r"(?i)(?P<word>(?:passw(?:or)?d|passphrase)[\"']?(?:\s*[:=]\s*|\s*=>\s*)[\"']?)[^\s\"'&,;<]{3,}"
+            r"(?i)(?P<word>(?<!/)(?:passw(?:or)?d|passphrase)[\"']?(?:\s*[:=]\s*|\s*=>\s*)[\"']?)[^\s\"'&,;<]{3,}"
         ),
         rf"\g<word>{GONE}",
     ),
@@ -180,7 +184,7 @@ _SECRETS: tuple[tuple[re.Pattern[str], _Replacement], ...] = (
     (re.compile(r"(?<![\w:-])[0-9a-fA-F]{2}(?P<mark>[:-])(?:[0-9a-fA-F]{2}(?P=mark)){4}[0-9a-fA-F]{2}(?![\w:-])"), GONE),
     (
         re.compile(
-            r"(?<![\w.+-])(?P<local>[A-Za-z0-9_][\w.+-]*)@(?=[A-Za-z])[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}(?![\w@])"
+            r"(?<![\w.+-])(?P<local>[A-Za-z0-9_][\w.+-]*)@(?=[A-Za-z])[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}(?![\w@]|\.\w)"
         ),
         _email,
     ),

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from torchkit.render import Options, Style
 from torchkit.render.grid import Grid
 from torchkit.render.layout import (
-    Chunk,
     Line,
     Span,
     columns,
     command_chunks,
+    name_columns,
     padded,
     paint,
     paragraphs,
@@ -43,11 +43,11 @@ _LOOKS = {
     Status.INFO: "cyan",
 }
 
-_LONGEST_NAME = 20
-"""A longer name of a piece of evidence pushes its own value, and not all the others."""
-
 _FEWEST_VALUE_COLUMNS = 30
 """Where the values would get fewer columns than this, they hang under their names."""
+
+_READABLE_COLUMNS = 100
+"""Reasons that are longer than this together stand one on a line, even in a pipe."""
 
 _FACT_COLUMN = 10
 """Where values of a list of facts begin, and what belongs to an artifact."""
@@ -103,23 +103,14 @@ class _Page:
         for number, part in enumerate(text.split("\n")):
             before = prefix if number == 0 else [Span(" " * hang)]
             words = command_chunks([Span(part, "bold")])
-            lines += wrap(
-                words,
-                width=self.style.width,
-                prefix=before,
-                hang=hang + 2 * (number == 0),
-                joint=" \\",
-            )
+            lines += wrap(words, width=self.style.width, prefix=before, hang=hang + 2, joint=" \\")
         return lines
 
-    def phrases(self, prefix: Sequence[Span], text: str, hang: int, look: str = "") -> list[Line]:
+    def phrases(self, prefix: Sequence[Span], text: str, hang: int) -> list[Line]:
         """Facts with a dot between them, which wraps at the dots where it can."""
         if "\n" in text or self.style.width is None:
-            return self.lines(prefix, [Span(text, look)], hang)
-        words = [
-            Chunk(word.space, tuple(Span(span.text, look) for span in word.spans))
-            for word in phrase_chunks(text, self.style.width - hang)
-        ]
+            return self.lines(prefix, [Span(text)], hang)
+        words = phrase_chunks(text, self.style.width - hang)
         return wrap(words, width=self.style.width, prefix=prefix, hang=hang)
 
     # --- blocks
@@ -142,8 +133,7 @@ class _Page:
         indent = max(len(finding.status.value) for finding in findings) + 2
         names = [one_line(item.name) for finding in findings for item in finding.verdict.evidence]
         names += ["fix" for finding in findings if finding.verdict.fix]
-        short = [columns(name) for name in names if columns(name) <= _LONGEST_NAME]
-        value_column = indent + max(short, default=0) + 2
+        value_column = indent + name_columns(names) + 2
         block: list[Line] = []
         for finding in findings:
             block += self._finding(finding, indent, value_column)
@@ -170,8 +160,7 @@ class _Page:
         return value_column
 
     def _name(self, name: str, look: str, indent: int, value_column: int) -> Line:
-        gap = max(value_column - indent - columns(name), 2)
-        return [Span(" " * indent), Span(name, look), Span(" " * gap)]
+        return [Span(" " * indent), Span(padded(name, value_column - indent), look)]
 
     def _fix(self, prefix: Line, text: str, hang: int) -> list[Line]:
         command, gap, remark = split_fix(text)
@@ -196,7 +185,7 @@ class _Page:
 
     def _fact_list(self, table: Table) -> list[Line]:
         rows = [(one_line(cell(row.get("area"))), cell(row.get("value"))) for row in table.rows]
-        column = max(_FACT_COLUMN, max(columns(area) for area, _ in rows) + 2)
+        column = max(_FACT_COLUMN, name_columns(area for area, _ in rows) + 2)
         block: list[Line] = []
         for area, value in rows:
             block += self.phrases([Span(padded(area, column), "bold")], value, column)
@@ -214,9 +203,10 @@ class _Page:
             block = self.lines([], [Span(heading, "bold")], _FACT_COLUMN)
             block += [[Span(" " * _FACT_COLUMN), Span(place)] for place in places]
         inner = [Span(" " * _FACT_COLUMN)]
-        if artifact.why:
-            dot = " · " if self.style.unicode else ", "
-            block += self.phrases(inner, dot.join(artifact.why), _FACT_COLUMN, "dim")
+        whys = " · ".join(artifact.why) if self.style.unicode else ", ".join(artifact.why)
+        is_short = _FACT_COLUMN + columns(whys) <= (self.style.width or _READABLE_COLUMNS)
+        for why in [whys] if is_short else artifact.why:
+            block += self.lines(inner, [Span(why, "dim")], _FACT_COLUMN) if why else []
         for command in artifact.commands:
             block += self.command(inner, command, _FACT_COLUMN)
         self.blocks.append(block)

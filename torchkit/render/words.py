@@ -134,8 +134,7 @@ def is_number(value: Json) -> bool:
 
 # --- what to do
 
-_COMMAND = re.compile(
-    r"""(\$\ )?
+_COMMAND = r"""(\$\ )?
     (sudo\s+(-\w+\s+)?|env\s+(?=\w+=))?
     ([A-Za-z_]\w*=\S*\s+)*
     (
@@ -143,16 +142,15 @@ _COMMAND = re.compile(
         \s+(-|install|uninstall|remove|add|update|upgrade|pip|python|sync|run|create|list|download|cache)
     | ([\w.~/-]*/)?python[\d.]*\s+(-|\S+\.py\b)
     | (docker|podman|kubectl|git)\s+(-|run|compose|build|pull|exec|clone|checkout|submodule|apply|create)
-    | (cmake|gcc|g\+\+|clang\+\+|nvcc|ninja|ldd|readelf|nm|ulimit|rm|ls|cat|chmod|torchrun|unzip)\s+[-./\w~]*[-./~]
+    | (cmake|gcc|g\+\+|clang\+\+|nvcc|ninja|ldd|readelf|nm|ulimit|rm|ls|cat|chmod|torchrun|unzip|patchelf|execstack)\s+[-./\w~]*[-./~]
     | (export|unset|set)\s+[A-Z_]\w*\b
     | (source|mv|cp|ln)\s+\S*[-/.]\S*(\s|$)
     | (wget|curl)\s+\S*(-|://)
     | torchkit\s+[\w-]+(\s+[-./<]|\s*$)
     | (ldconfig|nvidia-smi|modprobe|update-alternatives|mount)(\s+[-/\w]+)*\s*$
     | (mount|modprobe|update-alternatives|nvidia-smi)\s+-
-    )""",
-    re.VERBOSE,
-)
+    )"""
+"""What a fix begins with that is to be pasted into a shell; compiled when there is a fix."""
 
 
 def split_fix(text: str) -> tuple[str, str, str]:
@@ -160,7 +158,7 @@ def split_fix(text: str) -> tuple[str, str, str]:
 
     The command is "" when the fix is a sentence, and all of it is the remark then.
     """
-    if _COMMAND.match(text) is None:
+    if re.match(_COMMAND, text, re.VERBOSE) is None:
         return "", "", text
     parts = re.split(r"(\s{2,})", text, maxsplit=1)
     return (parts[0], parts[1], parts[2]) if len(parts) > 1 else (text, "", "")

@@ -1,0 +1,43 @@
+# What a contributor types. Every target makes its own virtual environment when there is none.
+#   make run     install torchkit with torch, then look at this machine
+#   make test    all tests
+#   make lint    format, lint, types, generated documents
+#   make docs    write the generated documents
+#   make bench   what we claim about speed, measured
+PYTHON ?= python3
+VENV   ?= .venv
+BIN     = $(VENV)/bin
+
+.PHONY: run test lint docs bench clean
+
+run: $(VENV)/.installed
+	$(BIN)/torchkit env
+
+test: $(VENV)/.developing
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.developing
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python tools/docs.py --check
+
+docs: $(VENV)/.developing
+	$(BIN)/python tools/docs.py
+
+bench: $(VENV)/.developing
+	$(BIN)/python benchmarks/env.py
+
+clean:
+	rm -rf $(VENV)
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[torch]'
+	touch $@
+
+$(VENV)/.developing: pyproject.toml constraints.txt | $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[torch,dev]'
+	touch $@

@@ -1,0 +1,151 @@
+"""Who may import whom, read from the sources: a rule without a test is a wish."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parent.parent / "torchkit"
+
+MAY_IMPORT: dict[str, tuple[str, ...]] = {
+    "__init__": ("commands", "errors"),
+    "__main__": ("cli",),
+    "report": (),
+    "errors": (),
+    "versions": (),
+    "system": ("errors",),
+    "streams": ("errors",),
+    "lean_options": (),
+    "machine": ("machine", "system", "errors", "versions"),
+    "knowledge": ("knowledge", "errors", "versions"),
+    "advice": ("knowledge", "machine.facts", "versions"),
+    "checks": (
+        "checks",
+        "report",
+        "errors",
+        "versions",
+        "knowledge",
+        "machine.facts",
+        "advice",
+    ),
+    "render": ("render", "report"),
+    "commands": (
+        "commands",
+        "checks",
+        "advice",
+        "machine",
+        "knowledge",
+        "report",
+        "errors",
+        "system",
+        "versions",
+    ),
+    "cli": ("commands", "render", "report", "errors", "streams", "lean_options", "system"),
+}
+
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+
+
+def part_of(path: Path) -> str:
+    """The part of the table a file belongs to."""
+    inside = path.relative_to(PACKAGE)
+    return inside.parts[0].removesuffix(".py")
+
+
+def imports_of(path: Path) -> list[tuple[int, str]]:
+    """Line and dotted name of every import, those in function bodies included."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            found += [(node.lineno, alias.name) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno} is a relative import"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            found += [(node.lineno, name) for name in names]
+    return found
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_file_imports_only_what_its_part_may(path: Path) -> None:
+    allowed = MAY_IMPORT[part_of(path)]
+
+    strangers = [
+        f"{path.name}:{line} imports {name}"
+        for line, name in imports_of(path)
+        if name.startswith("torchkit.")
+        and name != "torchkit.__version__"
+        and not any(
+            name == f"torchkit.{part}" or name.startswith(f"torchkit.{part}.") for part in allowed
+        )
+    ]
+
+    assert strangers == []
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_no_file_imports_torch(path: Path) -> None:
+    found = [name for _, name in imports_of(path) if name.split(".")[0] == "torch"]
+
+    assert found == []
+
+
+def test_only_the_command_line_imports_typer() -> None:
+    users = {
+        path.name
+        for path in SOURCES
+        if any(name.split(".")[0] == "typer" for _, name in imports_of(path))
+    }
+
+    assert users == {"cli.py", "lean_options.py"}
+
+
+def test_only_system_and_the_children_start_programs() -> None:
+    users = {
+        path.name
+        for path in SOURCES
+        if any(name.split(".")[0] == "subprocess" for _, name in imports_of(path))
+    }
+
+    assert users == {"system.py"}
+
+
+HEAVY = ("torch", "rich", "pydantic", "numpy", "elftools", "netron", "importlib.metadata", "email")
+
+PROBE = """
+import sys
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "torch":
+            raise SystemExit("torch was imported")
+sys.meta_path.insert(0, Refuse())
+sys.argv = ["torchkit", *{arguments!r}]
+from torchkit.cli import main
+try:
+    main()
+except SystemExit as end:
+    loaded = [name for name in {heavy!r} if name in sys.modules]
+    print("code", end.code, "loaded", loaded, file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["env"], ["env", "--json"], ["schema"]])
+def test_start_up_loads_nothing_heavy_and_no_torch(arguments: list[str]) -> None:
+    script = PROBE.format(arguments=arguments, heavy=HEAVY)
+
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=PACKAGE.parent,
+    )
+
+    assert done.stderr.splitlines()[-1] in (
+        "code 0 loaded []",
+        "code 1 loaded []",
+    ), done.stderr
