@@ -14,17 +14,58 @@ from torchkit.machine.facts import GLOSSARY
 
 ROOT = Path(__file__).resolve().parent.parent
 
-CONTRACT_IDS = """torch-missing torch-import-fails torch-shadowed torch-cpu-build
-python-unsupported driver-missing driver-too-old driver-mismatch gpu-unsupported
-cuda-toolkit-mismatch host-compiler-too-new host-compiler-too-old glibc-too-old
-libstdcxx-too-old library-shadowed nvidia-package-mismatch companion-mismatch numpy-mismatch
-setuptools-mismatch shm-small requirement-unmet""".split()
+CONTRACT_IDS = [
+    "torch-missing",
+    "torch-import-fails",
+    "torch-shadowed",
+    "torch-cpu-build",
+    "python-unsupported",
+    "driver-missing",
+    "driver-too-old",
+    "driver-mismatch",
+    "gpu-unsupported",
+    "cuda-toolkit-mismatch",
+    "host-compiler-too-new",
+    "host-compiler-too-old",
+    "glibc-too-old",
+    "libstdcxx-too-old",
+    "library-shadowed",
+    "nvidia-package-mismatch",
+    "companion-mismatch",
+    "numpy-mismatch",
+    "setuptools-mismatch",
+    "shm-small",
+    "requirement-unmet",
+]
 
-CONTRACT_FACTS = """os_name glibc_version libstdcxx_glibcxx python_version python_executable
-is_container is_wsl torch_version torch_path torch_cuda torch_cxx11_abi torch_archs
-torch_glibc_needed torch_cmake_prefix driver_version driver_cuda gpus cuda_home nvcc_version
-gcc_version clang_version cmake_version shm_total_bytes shm_free_bytes memory_limit_bytes
-cpu_limit""".split()
+CONTRACT_FACTS = [
+    "os_name",
+    "glibc_version",
+    "libstdcxx_glibcxx",
+    "python_version",
+    "python_executable",
+    "is_container",
+    "is_wsl",
+    "torch_version",
+    "torch_path",
+    "torch_cuda",
+    "torch_cxx11_abi",
+    "torch_archs",
+    "torch_glibc_needed",
+    "torch_cmake_prefix",
+    "driver_version",
+    "driver_cuda",
+    "gpus",
+    "cuda_home",
+    "nvcc_version",
+    "gcc_version",
+    "clang_version",
+    "cmake_version",
+    "shm_total_bytes",
+    "shm_free_bytes",
+    "memory_limit_bytes",
+    "cpu_limit",
+]
 
 
 @pytest.mark.parametrize("check_id", CONTRACT_IDS)
@@ -71,13 +112,27 @@ def test_no_file_of_ours_names_a_registry_or_a_path_of_a_machine() -> None:
     ).stdout.split()
     if not listed:
         pytest.skip("not a git checkout")
-    forbidden = re.compile("|".join(("pypi" + r"\.org", "python" + "hosted", "registry" + r"\.npm", "/root" + "/", "/tmp" + "/dev")))
+    forbidden = re.compile(
+        "|".join(
+            (
+                "pypi" + r"\.org",
+                "python" + "hosted",
+                "registry" + r"\.npm",
+                "/root" + "/",
+                "/tmp" + "/dev",
+            )
+        )
+    )
 
     found = []
     for name in listed:
         path = ROOT / name
         if path.suffix in (".png", ".so") or not path.is_file():
             continue
-        found += [f"{name}: {line.strip()[:80]}" for line in path.read_text("utf-8", "replace").splitlines() if forbidden.search(line)]
+        found += [
+            f"{name}: {line.strip()[:80]}"
+            for line in path.read_text("utf-8", "replace").splitlines()
+            if forbidden.search(line)
+        ]
 
     assert found == []

@@ -17,6 +17,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "report": (),
     "errors": (),
     "versions": (),
+    "units": (),
     "system": ("errors",),
     "streams": ("errors",),
     "lean_options": (),
@@ -31,6 +32,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "knowledge",
         "machine.facts",
         "advice",
+        "units",
     ),
     "render": ("render", "report"),
     "commands": (
@@ -43,6 +45,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "errors",
         "system",
         "versions",
+        "units",
     ),
     "cli": ("commands", "render", "report", "errors", "streams", "lean_options", "system"),
 }
@@ -117,17 +120,13 @@ HEAVY = ("torch", "rich", "pydantic", "numpy", "elftools", "netron", "importlib.
 
 PROBE = """
 import sys
-class Refuse:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] == "torch":
-            raise SystemExit("torch was imported")
-sys.meta_path.insert(0, Refuse())
+sys.modules["torch"] = None  # an import of torch raises ImportError
 sys.argv = ["torchkit", *{arguments!r}]
 from torchkit.cli import main
 try:
     main()
 except SystemExit as end:
-    loaded = [name for name in {heavy!r} if name in sys.modules]
+    loaded = [name for name in {heavy!r} if sys.modules.get(name) is not None]
     print("code", end.code, "loaded", loaded, file=sys.stderr)
 """
 

@@ -21,7 +21,7 @@ from torchkit.knowledge.compat import (
     torch_release,
     torch_releases,
 )
-from torchkit.machine.facts import Companion, Gpu, Unknown
+from torchkit.machine.facts import Companion, Facts, Gpu, Unknown
 from torchkit.versions import Version
 
 WHEEL_INDEX = "https://download.pytorch.org/whl"
@@ -60,6 +60,7 @@ def fitting_builds(
     driver_cuda: Version | None = None,
     capabilities: Iterable[str] = (),
     python_version: Version | None = None,
+    free_threaded: bool = False,
     glibc_version: Version | None = None,
     architecture: str = "x86_64",
     windows: bool = False,
@@ -71,7 +72,7 @@ def fitting_builds(
     """
     wanted = tuple(capabilities)
     for release in reversed(torch_releases()):
-        if python_version is not None and python_version.series not in release.python:
+        if python_version is not None and not _offered(release, python_version, free_threaded):
             continue
         if glibc_version is not None and glibc_version < release.glibc_needed:
             continue
@@ -91,6 +92,12 @@ def fitting_builds(
                 continue  # few releases have CUDA builds for other CPUs
             if listed is None or all(served_by(listed.archs, one) for one in wanted):
                 yield Build(release, variant_of(cuda))
+
+
+def _offered(release: TorchRelease, python_version: Version, free_threaded: bool) -> bool:
+    if free_threaded:
+        return f"{python_version.series}t" in release.python_freethreaded
+    return python_version.series in release.python
 
 
 def _driver_runs(
@@ -115,51 +122,50 @@ def _fully_supported(
 # --- lines to paste
 
 
-def install_line(
-    *,
-    driver_version: Version | None | Unknown,
-    driver_cuda: Version | None | Unknown,
-    gpus: tuple[Gpu, ...] | None | Unknown,
-    python_version: Version | None | Unknown,
-    glibc_version: Version | None | Unknown,
-    os_system: str | None | Unknown,
-    cpu_architecture: str | None | Unknown,
-    is_wsl: bool | None | Unknown,
-    companions: tuple[Companion, ...] | None | Unknown,
-) -> str:
+FITTING_TORCH = "install a torch that fits this machine"
+"""A fix for which the check runner puts `install_line`: so every check names the same build."""
+
+
+def install_line(facts: Facts) -> str:
     """The pip line for the newest torch that runs on this machine, or a sentence if none does.
 
     Versions carry their variant ("+cu126"): without it pip leaves an installed build of the same
     release, for another CUDA or for the CPU, in its place. Installed torchvision and torchaudio
     come along, since they go with one torch.
     """
-    if os_system == "macos":
-        return "pip install torch"  # one build for all; pip knows the newest for this macOS
-    known_gpus = gpus if isinstance(gpus, tuple) else ()
-    with_gpu = bool(known_gpus) or isinstance(gpus, Unknown)
-    python = _known(python_version)
-    architecture = cpu_architecture if isinstance(cpu_architecture, str) else "x86_64"
-    beside = companions if isinstance(companions, tuple) else ()
+    jetson, gpus = facts.known("jetson_model"), facts["gpus"]
+    if jetson:
+        return f"install NVIDIA's own torch for this {jetson}: {JETSON_PAGE}"
+    pip = "uv pip" if facts.known("torch_manager") == "uv" else "pip"
+    if facts.known("os_system") == "macos":
+        return f"{pip} install torch"  # one build for all; pip knows the newest for this macOS
+    python = facts.known("python_version")
+    architecture = facts.known("cpu_architecture") or "x86_64"
+    with_gpu = isinstance(gpus, Unknown) or bool(gpus)
     builds = fitting_builds(
-        driver_version=_known(driver_version) if with_gpu else None,
-        driver_cuda=_known(driver_cuda) if with_gpu else None,
-        capabilities=[gpu.capability for gpu in known_gpus if gpu.capability],
+        driver_version=facts.known("driver_version") if with_gpu else None,
+        driver_cuda=facts.known("driver_cuda") if with_gpu else None,
+        capabilities=[gpu.capability for gpu in facts.known("gpus") or () if gpu.capability],
         python_version=python,
-        glibc_version=_known(glibc_version),
+        free_threaded=facts.known("python_free_threaded") is True,
+        glibc_version=facts.known("glibc_version"),
         architecture=architecture,
-        windows=is_wsl is True or os_system == "windows",
+        windows=facts.known("is_wsl") is True or facts.known("os_system") == "windows",
     )
     for build in builds:
-        names = _with_companions(build, beside, tagged=architecture == "x86_64")
+        names = _with_companions(
+            build, facts.known("companions") or (), tagged=architecture == "x86_64"
+        )
         if names is not None:
-            return f"pip install {' '.join(names)} --index-url {WHEEL_INDEX}/{build.variant}"
+            return f"{pip} install {' '.join(names)} --index-url {WHEEL_INDEX}/{build.variant}"
     if python is not None and not any(python.series in it.python for it in torch_releases()):
         return f"make an environment with Python {usual_python()} and install torch there"
     return "no official torch build that we know fits this driver, GPU, Python and glibc together"
 
 
-def _known(version: Version | None | Unknown) -> Version | None:
-    return version if isinstance(version, Version) else None
+JETSON_PAGE = (
+    "https://docs.nvidia.com/deeplearning/frameworks/install-pytorch-jetson-platform/index.html"
+)
 
 
 def usual_python() -> str:

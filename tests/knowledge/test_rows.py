@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import date
+from typing import NamedTuple
 
 import pytest
 
@@ -23,8 +23,7 @@ source = "wheel; https://example.org/notes"
 """
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     version: Version
     released: date
     python: tuple[str, ...]

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -112,7 +112,7 @@ def worst_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
 def run_check(check: Check, facts: Facts) -> Finding:
     """One check. If it breaks, that is the finding, and the others still run."""
     try:
-        verdict = _judge(check, facts)
+        verdict = _with_fitting_torch(_judge(check, facts), facts)
     except Exception as error:  # noqa: BLE001 - a broken check must not take the report with it
         verdict = Verdict(Status.CRASH, f"this check broke: {type(error).__name__}: {error}")
     return Finding(check.id, check.area, verdict, check.reference)
@@ -129,6 +129,20 @@ def _judge(check: Check, facts: Facts) -> Verdict:
             return does_not_apply(_ABSENT.get(name, f"there is no {name}"))
         arguments[name] = value
     return check.judge(**arguments)
+
+
+def _with_fitting_torch(verdict: Verdict, facts: Facts) -> Verdict:
+    """The verdict with the line that installs a torch for this machine, where its fix asks for it."""
+    if not verdict.fix:
+        return verdict
+    from torchkit.advice import FITTING_TORCH, install_line
+
+    if FITTING_TORCH not in verdict.fix:
+        return verdict
+    line = install_line(facts)
+    return replace(
+        verdict, fix=tuple(line if text == FITTING_TORCH else text for text in verdict.fix)
+    )
 
 
 _ORDER = (Status.OK, Status.SKIP, Status.INFO, Status.WARN, Status.FAIL, Status.CRASH)

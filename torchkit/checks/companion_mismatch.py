@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torchkit.advice import companion_line
+from torchkit.advice import PAIRED, companion_line
 from torchkit.knowledge.compat import companion_for, torch_for_companion
 from torchkit.machine.facts import Companion, Unknown
 from torchkit.report import (
@@ -38,14 +38,15 @@ from torchkit.versions import Version, as_version
 
 AREA = "packages"
 
-PAIRED = ("torchvision", "torchaudio")
-"""Companions with one release for every torch release."""
-
 COMPILED = frozenset(
     (*PAIRED, "torchtext", "xformers", "flash-attn", "flash-attn-3", "fbgemm-gpu", "torch-tensorrt",
      "torch-scatter", "torch-sparse", "torch-cluster", "torch-spline-conv", "pyg-lib", "vllm")
 )  # fmt: skip
 """Companions whose compiled code dies beside another torch; of others a metadata conflict is a warning."""
+
+STABLE_ABI_FROM = {"xformers": Version("0.0.34")}
+"""From these releases on the compiled code runs with every later torch, whatever is pinned
+(https://github.com/facebookresearch/xformers/issues/1374)."""
 
 DIES_WITH = {
     "torchvision": "RuntimeError: operator torchvision::nms does not exist",
@@ -59,11 +60,15 @@ class Trouble:
     """What is wrong with one companion."""
 
     status: Status
-    name: str
+    companion: Companion
     message: str
     error: str
     found: str
     needed: str
+
+    @property
+    def name(self) -> str:
+        return self.companion.name
 
 
 def judge(
@@ -74,7 +79,7 @@ def judge(
     triton_version: Version | None | Unknown,
     torch_requires: tuple[str, ...] | None | Unknown,
 ) -> Verdict:
-    flavour = _flavour(torch_cuda, torch_build)
+    flavour = _flavour(torch_version, torch_cuda, torch_build)
     troubles = [
         it for one in companions if (it := _trouble(one, torch_version, flavour)) is not None
     ]
@@ -111,25 +116,30 @@ def _verdict(troubles: list[Trouble], torch_version: Version) -> Verdict:
 def _fix(trouble: Trouble, torch_version: Version) -> str:
     if trouble.name == "triton":
         return f"pip install '{trouble.needed.partition(' for ')[0]}'"
-    return companion_line(trouble.name, torch_version)
+    return companion_line(trouble.companion, torch_version)
 
 
-def _flavour(torch_cuda: Version | None | Unknown, torch_build: str | None | Unknown) -> str | None:
+def _flavour(
+    torch_version: Version,
+    torch_cuda: Version | None | Unknown,
+    torch_build: str | None | Unknown,
+) -> str | None:
     """`cpu`, a CUDA version, or None where it cannot be compared."""
     if isinstance(torch_cuda, Version):
         return str(torch_cuda)
-    if torch_cuda is None and (torch_build == "cpu" or isinstance(torch_build, Unknown)):
+    if torch_build == "cpu" or torch_version.local == "cpu":
         return "cpu"
     return None
 
 
 def _trouble(one: Companion, torch_version: Version, flavour: str | None) -> Trouble | None:
     named = f"{one.name} {one.version}"
-    status = Status.FAIL if one.name in COMPILED else Status.WARN
-    if one.built_for_torch and not _same_series(one.built_for_torch, torch_version):
+    stable = _is_stable(one, torch_version)
+    status = Status.FAIL if one.name in COMPILED and not stable else Status.WARN
+    if one.built_for_torch and not stable and not _same_series(one.built_for_torch, torch_version):
         return Trouble(
             status,
-            one.name,
+            one,
             f"{named} was compiled for torch {one.built_for_torch}, here is {torch_version}",
             DIES_WITH.get(
                 one.name, f"ImportError: undefined symbol in {one.name}'s compiled module"
@@ -141,13 +151,22 @@ def _trouble(one: Companion, torch_version: Version, flavour: str | None) -> Tro
     if asked:
         return Trouble(
             status,
-            one.name,
+            one,
             f"{named} does not fit torch {torch_version}: it asks for torch{asked}",
             DIES_WITH.get(one.name, "") if status is Status.FAIL else "",
             f"torch {torch_version}",
             f"torch{asked} for {named}",
         )
     return _wrong_flavour(one, flavour) or _wrong_pair(one, torch_version)
+
+
+def _is_stable(one: Companion, torch_version: Version) -> bool:
+    """Compiled against torch's stable ABI, for this torch or an older one."""
+    version, built_for = as_version(one.version), as_version(one.built_for_torch)
+    first = STABLE_ABI_FROM.get(one.name)
+    if version is None or first is None or Version(version.base) < first:
+        return False
+    return built_for is None or torch_version >= Version(built_for.base)
 
 
 def _same_series(built_for: str, torch_version: Version) -> bool:
@@ -180,7 +199,7 @@ def _wrong_flavour(one: Companion, flavour: str | None) -> Trouble | None:
     if flavour == "cpu":
         return Trouble(
             Status.FAIL,
-            one.name,
+            one,
             f"{named} is built for CUDA {one.cuda}, this torch is a CPU build",
             DIES_WITH.get(one.name, "")
             or "OSError: libc10_cuda.so: cannot open shared object file: No such file or directory",
@@ -190,7 +209,7 @@ def _wrong_flavour(one: Companion, flavour: str | None) -> Trouble | None:
     if one.cuda == "cpu":
         return Trouble(
             Status.WARN,
-            one.name,
+            one,
             f"{named} is a CPU build, this torch is built for CUDA {flavour}",
             f"NotImplementedError: Could not run '{one.name}::nms' with arguments from the 'CUDA' backend"
             if one.name == "torchvision"
@@ -202,7 +221,7 @@ def _wrong_flavour(one: Companion, flavour: str | None) -> Trouble | None:
         return None
     return Trouble(
         Status.FAIL,
-        one.name,
+        one,
         f"{named} is built for CUDA {one.cuda}, this torch for CUDA {flavour}",
         f"RuntimeError: Detected that PyTorch and {one.name} were compiled with different CUDA major versions",
         f"{one.name} for CUDA {one.cuda}",
@@ -231,7 +250,7 @@ def _wrong_pair(one: Companion, torch_version: Version) -> Trouble | None:
     )
     return Trouble(
         Status.FAIL,
-        one.name,
+        one,
         f"{one.name} {one.version} belongs to torch {made_for[-1]}, here is {torch_version}",
         DIES_WITH.get(one.name, ""),
         f"{one.name} {one.version}",
@@ -263,7 +282,7 @@ def _triton(
         return None
     return Trouble(
         Status.WARN,
-        "triton",
+        Companion("triton", str(triton_version)),
         f"triton {triton_version} is not the one this torch pins, {wanted[0]}",
         "",
         f"triton {triton_version}",

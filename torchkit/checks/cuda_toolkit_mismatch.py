@@ -24,7 +24,12 @@ from torchkit.versions import Version
 AREA = "toolchain"
 
 
-def judge(nvcc_version: Version, torch_cuda: Version, cuda_home: str | None | Unknown) -> Verdict:
+def judge(
+    nvcc_version: Version,
+    torch_cuda: Version,
+    cuda_home: str | None | Unknown,
+    os_system: str | None | Unknown,
+) -> Verdict:
     if nvcc_version.major == torch_cuda.major:
         return ok(f"nvcc {nvcc_version} can build for CUDA {torch_cuda}")
     return info(
@@ -41,6 +46,8 @@ def judge(nvcc_version: Version, torch_cuda: Version, cuda_home: str | None | Un
             Evidence("needed", f"a toolkit of CUDA {torch_cuda.major}, only for building"),
         ],
         fix=[
-            f"export CUDA_HOME=/usr/local/cuda-{torch_cuda.series}   (after installing that toolkit)"
+            f"set CUDA_HOME to a toolkit of CUDA {torch_cuda.series}"
+            if os_system == "windows"
+            else f"export CUDA_HOME=/usr/local/cuda-{torch_cuda.series}   (after installing that toolkit)"
         ],
     )

@@ -51,17 +51,15 @@ def judge(
         return does_not_apply("under WSL the driver is Windows' own, and libcuda a stub")
     said = driver_error if isinstance(driver_error, str) else ""
     library = driver_library_version if isinstance(driver_library_version, Version) else None
-    if library is not None and library != driver_version:
-        if library > driver_version:
-            return _newer_library(driver_version, f"libcuda {library}", said, gpus)
-        return _mismatch(driver_version, f"libcuda {library}", said, is_container is True)
-    if "mismatch" in said.lower():
-        return _mismatch(
-            driver_version, "another version of NVIDIA's libraries", said, is_container is True
-        )
+    differs = library is not None and library != driver_version
+    if "mismatch" in said.lower() or "803" in said or (differs and driver_version > library):
+        name = f"libcuda {library}" if differs else "another version of NVIDIA's libraries"
+        return _mismatch(driver_version, name, said, is_container is True)
+    if differs:
+        return _newer_library(driver_version, f"libcuda {library}", gpus)
     own = newest_cuda_for_driver(driver_version)
     if isinstance(driver_cuda, Version) and own is not None and driver_cuda.major > own.major:
-        return _newer_library(driver_version, f"a libcuda for CUDA {driver_cuda}", said, gpus)
+        return _newer_library(driver_version, f"a libcuda for CUDA {driver_cuda}", gpus)
     return ok(
         f"kernel driver and libcuda are both {driver_version}"
         if library
@@ -70,12 +68,10 @@ def judge(
 
 
 def _newer_library(
-    driver_version: Version, library: str, said: str, gpus: tuple[Gpu, ...] | None | Unknown
+    driver_version: Version, library: str, gpus: tuple[Gpu, ...] | None | Unknown
 ) -> Verdict:
     """Newer than the kernel's: NVIDIA's compatibility package, or an upgrade without a reboot."""
     known = [gpu.name for gpu in gpus] if isinstance(gpus, tuple) else []
-    if said and ("mismatch" in said.lower() or "803" in said):
-        return _mismatch(driver_version, library, said, in_container=False)
     consumer = [name for name in known if not is_data_center_gpu(name)]
     if consumer and "geforce" in consumer[0].lower():
         return fail(

@@ -18,6 +18,7 @@ nothing is wrong: a CUDA build of torch runs there on the CPU.
 
 from __future__ import annotations
 
+from torchkit.advice import driver_installation
 from torchkit.machine.facts import Gpu, Unknown
 from torchkit.report import WOULD_FAIL_WITH, Evidence, Verdict, does_not_apply, fail, info, ok
 from torchkit.versions import Version
@@ -49,6 +50,7 @@ def judge(
     container_runtime: str | None | Unknown,
     jetson_model: str | None | Unknown,
     driver_error: str | None | Unknown,
+    os_name: str | None | Unknown,
 ) -> Verdict:
     wants_cuda = isinstance(torch_cuda, Version)
     usable = isinstance(gpus, tuple) and len(gpus) > 0
@@ -62,6 +64,7 @@ def judge(
                 runtime=container_runtime,
                 nodes=nvidia_device_nodes,
                 wants_cuda=wants_cuda,
+                os_name=os_name,
             )
         return ok(f"NVIDIA driver {driver_version} is there")
     if isinstance(nvidia_devices_on_bus, int) and nvidia_devices_on_bus > 0:
@@ -70,6 +73,7 @@ def judge(
             runtime=container_runtime if is_container is True else None,
             wants_cuda=wants_cuda,
             error=driver_error if isinstance(driver_error, str) else None,
+            os_name=os_name,
         )
     if not wants_cuda:
         return does_not_apply("nothing here asks for an NVIDIA driver")
@@ -87,6 +91,7 @@ def _out_of_reach(
     runtime: str | None | Unknown,
     nodes: bool | None | Unknown,
     wants_cuda: bool,
+    os_name: str | None | Unknown,
 ) -> Verdict:
     """The kernel has the driver, but this process gets neither its library nor its devices."""
     place = (
@@ -94,11 +99,9 @@ def _out_of_reach(
         if is_container
         else ("its library libcuda.so.1 is not installed")
     )
-    found = "no libcuda.so.1" + ("" if nodes is True else ", no /dev/nvidia*")
+    found = "no libcuda.so.1" + (", no /dev/nvidia*" if nodes is False else "")
     fix = [
-        _container_fix(runtime)
-        if is_container
-        else "install the driver's library package, e.g. apt install libcuda1"
+        _container_fix(runtime) if is_container else _library_installation(driver_version, os_name)
     ]
     evidence = [
         Evidence("found", f"NVIDIA kernel driver {driver_version}, but {found}"),
@@ -118,14 +121,17 @@ def _out_of_reach(
 
 
 def _not_installed(
-    devices: int, *, runtime: str | None | Unknown, wants_cuda: bool, error: str | None
+    devices: int,
+    *,
+    runtime: str | None | Unknown,
+    wants_cuda: bool,
+    error: str | None,
+    os_name: str | None | Unknown,
 ) -> Verdict:
     gpus = "an NVIDIA GPU is" if devices == 1 else f"{devices} NVIDIA GPUs are"
-    fix = [
-        "install the NVIDIA driver (Debian: apt install nvidia-driver, Ubuntu: ubuntu-drivers install), then reboot"
-    ]
+    fix = [driver_installation(os_name)]
     if runtime is not None:
-        fix = [f"on the host: {fix[0]}", _container_fix(runtime)]
+        fix = [f"on the host: {driver_installation(None)}", f"then {_container_fix(runtime)}"]
     evidence = [Evidence("found", error, "NVIDIA")] if error else []
     if not wants_cuda:
         return info(f"{gpus} on the PCI bus, without a driver", evidence=evidence, fix=fix)
@@ -135,6 +141,16 @@ def _not_installed(
         fix=fix,
         brief="there is a GPU without a driver",
     )
+
+
+def _library_installation(driver_version: Version, os_name: str | None | Unknown) -> str:
+    """The package with libcuda.so.1 (packages.debian.org, packages.ubuntu.com)."""
+    name = os_name.lower() if isinstance(os_name, str) else ""
+    if name.startswith("debian"):
+        return "sudo apt install libcuda1"
+    if name.startswith("ubuntu"):
+        return f"sudo apt install libnvidia-compute-{driver_version.major}"
+    return f"install the libraries of driver {driver_version}, among them libcuda.so.1"
 
 
 def _container_fix(runtime: str | None | Unknown) -> str:

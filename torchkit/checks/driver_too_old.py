@@ -22,9 +22,9 @@ Update the driver, or install a torch build for an older CUDA.
 
 from __future__ import annotations
 
-from torchkit.advice import install_line
+from torchkit.advice import FITTING_TORCH, driver_update
 from torchkit.knowledge.compat import minimum_driver, newest_cuda_for_driver, toolkit_driver
-from torchkit.machine.facts import Gpu, Unknown
+from torchkit.machine.facts import Unknown
 from torchkit.report import (
     WOULD_FAIL_WITH,
     Evidence,
@@ -46,11 +46,9 @@ def judge(
     driver_cuda: Version | None | Unknown,
     driver_source: str | None | Unknown,
     is_wsl: bool | None | Unknown,
+    is_container: bool | None | Unknown,
     os_system: str | None | Unknown,
     jetson_model: str | None | Unknown,
-    gpus: tuple[Gpu, ...] | None | Unknown,
-    python_version: Version | None | Unknown,
-    glibc_version: Version | None | Unknown,
 ) -> Verdict:
     if isinstance(jetson_model, str):
         return does_not_apply(
@@ -58,26 +56,22 @@ def judge(
         )
     windows = is_wsl is True or os_system == "windows"
     needed = minimum_driver(torch_cuda, windows=windows)
-    if needed is None:
+    runs = driver_cuda if isinstance(driver_cuda, Version) else None
+    if needed is None and runs is None:
         return could_not_look(f"the driver that CUDA {torch_cuda} needs is not known to us")
-    if driver_version < needed:
-        if isinstance(driver_cuda, Version) and driver_cuda.major >= torch_cuda.major:
-            return ok(
-                f"driver {driver_version} runs CUDA {torch_cuda} through the forward-compatibility "
-                f"library, which offers CUDA {driver_cuda}"
-            )
-        return _too_old(
-            driver_version,
-            torch_cuda,
-            needed,
-            driver_cuda,
-            driver_source,
-            gpus,
-            python_version,
-            glibc_version,
+    if needed is None or driver_version < needed:
+        if runs is not None and runs.major >= torch_cuda.major:
+            return ok(_by_library(driver_version, torch_cuda, runs, needed))
+        where = driver_update(
+            str(needed or f"one for CUDA {torch_cuda.major}.0"),
+            is_wsl=is_wsl,
+            is_container=is_container,
         )
+        source = driver_source if isinstance(driver_source, str) else ""
+        newest = runs or newest_cuda_for_driver(driver_version, windows=windows)
+        return _too_old(driver_version, torch_cuda, needed, newest, source, where)
     own = toolkit_driver(torch_cuda, windows=windows)
-    if own is not None and driver_version < own and _older(driver_cuda, torch_cuda):
+    if own is not None and driver_version < own and (runs is None or runs < torch_cuda):
         return info(
             f"driver {driver_version} runs CUDA {torch_cuda} by minor-version compatibility; "
             f"code compiled at run time may want {own} or newer"
@@ -85,33 +79,29 @@ def judge(
     return ok(f"driver {driver_version} can run CUDA {torch_cuda}, which needs {needed} or newer")
 
 
-def _older(driver_cuda: Version | None | Unknown, torch_cuda: Version) -> bool:
-    return not isinstance(driver_cuda, Version) or driver_cuda < torch_cuda
+def _by_library(
+    driver_version: Version, torch_cuda: Version, runs: Version, needed: Version | None
+) -> str:
+    if needed is None:
+        return f"driver {driver_version} says that it runs CUDA {runs}, torch needs {torch_cuda}"
+    return (
+        f"driver {driver_version} runs CUDA {torch_cuda} through the forward-compatibility "
+        f"library, which offers CUDA {runs}"
+    )
 
 
 def _too_old(
     driver_version: Version,
     torch_cuda: Version,
-    needed: Version,
-    driver_cuda: Version | None | Unknown,
-    driver_source: str | None | Unknown,
-    gpus: tuple[Gpu, ...] | None | Unknown,
-    python_version: Version | None | Unknown,
-    glibc_version: Version | None | Unknown,
+    needed: Version | None,
+    newest: Version | None,
+    source: str,
+    where: str,
 ) -> Verdict:
-    source = driver_source if isinstance(driver_source, str) else ""
-    newest = (
-        driver_cuda if isinstance(driver_cuda, Version) else newest_cuda_for_driver(driver_version)
-    )
     number = f" (found version {newest.major * 1000 + newest.minor * 10})" if newest else ""
-    other = install_line(
-        driver_version=driver_version,
-        gpus=gpus,
-        python_version=python_version,
-        glibc_version=glibc_version,
-    )
+    wanted = str(needed) if needed is not None else f"a driver for CUDA {torch_cuda.major}.0"
     return fail(
-        f"driver {driver_version} cannot run CUDA {torch_cuda}, which needs {needed} or newer",
+        f"driver {driver_version} cannot run CUDA {torch_cuda}, which needs {wanted} or newer",
         evidence=[
             Evidence(
                 WOULD_FAIL_WITH,
@@ -124,10 +114,12 @@ def _too_old(
             ),
             Evidence(
                 "needed",
-                f"driver {needed} or newer for CUDA {torch_cuda}",
+                f"driver {needed} or newer for CUDA {torch_cuda}"
+                if needed is not None
+                else f"a driver that runs CUDA {torch_cuda.major}.0 or newer",
                 "NVIDIA CUDA compatibility",
             ),
         ],
-        fix=[f"update the NVIDIA driver to {needed} or newer", other],
+        fix=[where, FITTING_TORCH],
         brief="the driver is too old for this torch",
     )

@@ -18,7 +18,8 @@ itself is never replaced: everything on the system stands on it.
 
 from __future__ import annotations
 
-from torchkit.knowledge.compat import torch_release, torch_releases
+from torchkit.advice import FITTING_TORCH
+from torchkit.knowledge.compat import torch_release
 from torchkit.machine.facts import Unknown
 from torchkit.report import WOULD_FAIL_WITH, Evidence, Verdict, could_not_look, fail, ok
 from torchkit.versions import Version
@@ -31,14 +32,12 @@ def judge(
     torch_version: Version,
     torch_glibc_needed: Version | None | Unknown,
     os_name: str | None | Unknown,
-    python_version: Version | None | Unknown,
 ) -> Verdict:
     needed, source = _needed(torch_version, torch_glibc_needed)
     if needed is None:
         return could_not_look(f"the glibc that torch {torch_version} needs is not known")
     if glibc_version >= needed:
         return ok(f"glibc {glibc_version} is enough, torch {torch_version} needs {needed}")
-    fitting = _newest_for(glibc_version, python_version)
     system = f" ({os_name})" if isinstance(os_name, str) else ""
     return fail(
         f"glibc {glibc_version} is too old for torch {torch_version}, which needs {needed} or newer",
@@ -51,7 +50,7 @@ def judge(
             Evidence("needed", f"glibc {needed} or newer", source),
         ],
         fix=[
-            *([f"pip install torch=={fitting}"] if fitting else []),
+            FITTING_TORCH,
             f"or run in a container of a distribution with glibc {needed} or newer",
         ],
         brief="glibc is too old for this torch",
@@ -67,13 +66,3 @@ def _needed(
     if release is None:
         return None, ""
     return release.glibc_needed, "table of official builds"
-
-
-def _newest_for(glibc_version: Version, python_version: Version | None | Unknown) -> str | None:
-    """The newest release whose symbols this glibc has, for this Python where it is known."""
-    for release in reversed(torch_releases()):
-        fits = release.glibc_needed <= glibc_version
-        offered = not isinstance(python_version, Version) or python_version.series in release.python
-        if fits and offered:
-            return str(release.version)
-    return None

@@ -21,7 +21,7 @@ the fix names the last one that had it.
 
 from __future__ import annotations
 
-from torchkit.advice import install_line
+from torchkit.advice import FITTING_TORCH
 from torchkit.knowledge.compat import architectures, doubtfully_served_by, served_by
 from torchkit.machine.facts import Gpu, Unknown
 from torchkit.report import (
@@ -48,11 +48,7 @@ def judge(
     gpus: tuple[Gpu, ...],
     torch_archs: tuple[str, ...] | None | Unknown,
     torch_archs_source: str | None | Unknown,
-    cpu_architecture: str | Unknown,
-    driver_version: Version | None | Unknown,
-    python_version: Version | None | Unknown,
-    glibc_version: Version | None | Unknown,
-    jetson_model: str | None | Unknown,
+    cpu_architecture: str | None | Unknown,
 ) -> Verdict:
     if not gpus:
         return does_not_apply("there is no NVIDIA GPU to run on")
@@ -74,17 +70,11 @@ def judge(
                 Evidence(WOULD_FAIL_WITH, NO_KERNEL),
                 Evidence("found", " ".join(archs), source),
             ],
-            fix=[_fix(gpus, driver_version, python_version, glibc_version, jetson_model)],
+            fix=[FITTING_TORCH],
             brief=f"this torch may have no code for {unserved[0].name}",
         )
     if unserved:
-        return _unsupported(
-            unserved[0],
-            torch_version,
-            archs,
-            source,
-            _fix(gpus, driver_version, python_version, glibc_version, jetson_model),
-        )
+        return _unsupported(unserved[0], torch_version, archs, source)
     by_ptx = [
         gpu for gpu in told if (served_by(archs, gpu.capability or "") or "").startswith("compute")
     ]
@@ -101,7 +91,7 @@ def _archs(
     torch_cuda: Version,
     torch_archs: tuple[str, ...] | None | Unknown,
     torch_archs_source: str | None | Unknown,
-    cpu_architecture: str | Unknown,
+    cpu_architecture: str | None | Unknown,
 ) -> tuple[tuple[str, ...], str]:
     """From the binary where it was read, else from the table of official builds."""
     if isinstance(torch_archs, tuple) and torch_archs:
@@ -115,25 +105,8 @@ def _archs(
     return tuple(listed.archs), f"official builds, confidence {listed.confidence}"
 
 
-def _fix(
-    gpus: tuple[Gpu, ...],
-    driver_version: Version | None | Unknown,
-    python_version: Version | None | Unknown,
-    glibc_version: Version | None | Unknown,
-    jetson_model: str | None | Unknown,
-) -> str:
-    if isinstance(jetson_model, str):
-        return f"install NVIDIA's torch for Jetson ({jetson_model}): see docs.nvidia.com, PyTorch for Jetson"
-    return install_line(
-        driver_version=driver_version,
-        gpus=gpus,
-        python_version=python_version,
-        glibc_version=glibc_version,
-    )
-
-
 def _unsupported(
-    gpu: Gpu, torch_version: Version | Unknown, archs: tuple[str, ...], source: str, fix: str
+    gpu: Gpu, torch_version: Version | Unknown, archs: tuple[str, ...], source: str
 ) -> Verdict:
     name = f"torch {torch_version}" if isinstance(torch_version, Version) else "this torch"
     number = (gpu.capability or "").replace(".", "")
@@ -144,6 +117,6 @@ def _unsupported(
             Evidence("found", " ".join(archs), source),
             Evidence("needed", f"sm_{number}, or PTX for {gpu.capability} or below"),
         ],
-        fix=[fix],
+        fix=[FITTING_TORCH],
         brief=f"this torch has no code for {gpu.name}",
     )

@@ -16,13 +16,15 @@ well. A number that is not there hides the GPUs behind it too.
 
 from __future__ import annotations
 
-from torchkit.machine.facts import Gpu
-from torchkit.report import Evidence, Verdict, does_not_apply, ok, warn
+from torchkit.machine.facts import Gpu, Unknown
+from torchkit.report import WOULD_FAIL_WITH, Evidence, Verdict, does_not_apply, ok, warn
 
 AREA = "gpu"
 
 
-def judge(cuda_visible_devices: str, gpus: tuple[Gpu, ...]) -> Verdict:
+def judge(
+    cuda_visible_devices: str, gpus: tuple[Gpu, ...], os_system: str | None | Unknown
+) -> Verdict:
     if not gpus:
         return does_not_apply("there is no NVIDIA GPU to hide")
     entries = [entry.strip() for entry in cuda_visible_devices.split(",")]
@@ -33,7 +35,12 @@ def judge(cuda_visible_devices: str, gpus: tuple[Gpu, ...]) -> Verdict:
     what = "hides every GPU" if first in ("", "-1") else f"names GPU {first}, of {len(gpus)}"
     return warn(
         f"CUDA_VISIBLE_DEVICES={cuda_visible_devices!r} {what}",
-        evidence=[Evidence("found", f"{len(gpus)} GPU(s): {', '.join(gpu.name for gpu in gpus)}")],
-        fix=["unset CUDA_VISIBLE_DEVICES"],
+        evidence=[
+            Evidence(WOULD_FAIL_WITH, "RuntimeError: No CUDA GPUs are available"),
+            Evidence("found", f"{len(gpus)} GPU(s): {', '.join(gpu.name for gpu in gpus)}"),
+        ],
+        fix=[
+            "set CUDA_VISIBLE_DEVICES=" if os_system == "windows" else "unset CUDA_VISIBLE_DEVICES"
+        ],
         brief="CUDA_VISIBLE_DEVICES hides the GPUs",
     )

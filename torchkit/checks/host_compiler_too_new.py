@@ -10,7 +10,8 @@ Every compilation of CUDA code stops with "unsupported GNU version". Nothing tha
 already is touched.
 
 ## What to do
-Install an older g++ and name it: `export NVCC_CCBIN=g++-13`, or take a newer toolkit.
+Install an older g++ and name it: CC and CXX for torch.utils.cpp_extension, CUDAHOSTCXX for
+CMake, NVCC_CCBIN for nvcc itself. Or take a newer toolkit.
 
 ## References
 - https://docs.nvidia.com/cuda/cuda-installation-guide-linux/index.html#host-compiler-support-policy
@@ -20,7 +21,7 @@ Install an older g++ and name it: `export NVCC_CCBIN=g++-13`, or take a newer to
 from __future__ import annotations
 
 from torchkit.knowledge.compat import gcc_max
-from torchkit.machine.facts import Unknown
+from torchkit.machine.facts import Unknown, why_unknown
 from torchkit.report import (
     WOULD_FAIL_WITH,
     Evidence,
@@ -41,9 +42,16 @@ def judge(
     nvcc_gcc_max: int | None | Unknown,
     nvcc_clang_max: int | None | Unknown,
     host_compiler: str | None | Unknown,
+    os_system: str | None | Unknown,
 ) -> Verdict:
+    if os_system == "windows":
+        return does_not_apply("on Windows nvcc uses Visual Studio's compiler")
     named = host_compiler if isinstance(host_compiler, str) else None
     kind, version = _compiler(named, gcc_version)
+    if named is not None and version is None:
+        return could_not_look(f"the version of {named}, which nvcc is told to use, is not known")
+    if version is None and isinstance(gcc_version, Unknown):
+        return could_not_look(why_unknown("gcc_version", gcc_version))
     if version is None:
         return does_not_apply("there is no g++ for nvcc to use")
     bound, source = _bound(kind, nvcc_version, nvcc_gcc_max, nvcc_clang_max)
@@ -52,7 +60,12 @@ def judge(
     if version.major <= bound:
         return ok(f"nvcc {nvcc_version} takes {kind} up to {bound}, found {version}")
     macro = "GNU" if kind == "gcc" else "clang"
-    error = f"#error -- unsupported {macro} version! {kind} versions later than {bound} are not supported!"
+    words = (
+        f"gcc versions later than {bound} are not supported!"
+        if kind == "gcc"
+        else f"clang version must be less than {bound + 1}"
+    )
+    error = f"#error -- unsupported {macro} version! {words}"
     return warn(
         f"{kind} {version} is too new for nvcc {nvcc_version}, which takes {kind} up to {bound}",
         evidence=[
@@ -61,13 +74,24 @@ def judge(
             Evidence("needed", f"{kind} {bound} or older, to compile CUDA code", source),
         ],
         fix=[
-            f"install g++-{bound}, then: export NVCC_CCBIN=g++-{bound}"
-            if kind == "gcc"
-            else f"export NVCC_CCBIN=clang++-{bound}",
+            f"install {_named(kind, bound)[1]}, then: {_exports(*_named(kind, bound))}",
             "or install a newer CUDA toolkit of the same major version",
         ],
         brief=f"{kind} is too new for nvcc",
     )
+
+
+def _named(kind: str, major: int) -> tuple[str, str]:
+    return (
+        (f"gcc-{major}", f"g++-{major}")
+        if kind == "gcc"
+        else (f"clang-{major}", f"clang++-{major}")
+    )
+
+
+def _exports(c: str, cxx: str) -> str:
+    """CC is what torch's cpp_extension hands to nvcc, CUDAHOSTCXX what CMake does."""
+    return f"export CC={c} CXX={cxx} CUDAHOSTCXX={cxx}"
 
 
 def _compiler(

@@ -9,7 +9,7 @@ Building a C++ extension, or a program against libtorch, stops in torch's header
 torch needs no compiler.
 
 ## What to do
-Install a newer g++ and name it: `export CXX=g++-13`.
+Install a newer g++ and name it: `export CC=gcc-13 CXX=g++-13`.
 
 ## References
 - https://github.com/pytorch/pytorch/blob/main/README.md#prerequisites
@@ -19,7 +19,17 @@ Install a newer g++ and name it: `export CXX=g++-13`.
 from __future__ import annotations
 
 from torchkit.knowledge.compat import newest_torch, torch_release
-from torchkit.report import WOULD_FAIL_WITH, Evidence, Verdict, could_not_look, ok, warn
+from torchkit.machine.facts import Unknown
+from torchkit.report import (
+    WOULD_FAIL_WITH,
+    Evidence,
+    Verdict,
+    could_not_look,
+    does_not_apply,
+    info,
+    ok,
+    warn,
+)
 from torchkit.versions import Version
 
 AREA = "toolchain"
@@ -28,7 +38,11 @@ GCC_FOR_STANDARD = {11: 5, 14: 5, 17: 7, 20: 10}
 """First gcc major whose -std=c++NN is complete enough for torch's headers (gcc's status page)."""
 
 
-def judge(gcc_version: Version, torch_version: Version | None) -> Verdict:
+def judge(
+    gcc_version: Version, torch_version: Version | None, os_system: str | None | Unknown
+) -> Verdict:
+    if os_system == "windows":
+        return does_not_apply("on Windows extensions are built with Visual Studio's compiler")
     release = torch_release(torch_version) if torch_version is not None else newest_torch()
     if release is None:
         return could_not_look(f"what the headers of torch {torch_version} need is not known")
@@ -38,11 +52,12 @@ def judge(gcc_version: Version, torch_version: Version | None) -> Verdict:
     if gcc_version.major >= needed:
         return ok(f"g++ {gcc_version} can compile {name}'s headers, which need {needed}")
     error = (
-        f"error: unrecognized command-line option '-std=c++{standard}'"
+        f"error: unrecognized command line option '-std=c++{standard}'"
         if gcc_version.major < GCC_FOR_STANDARD.get(standard, 0)
         else f'#error "You\'re trying to build PyTorch with a too old version of GCC. We need GCC {needed} or later."'
     )
-    return warn(
+    build = warn if torch_version is not None else info
+    return build(
         f"g++ {gcc_version} is too old for the headers of {name}, which need {needed} or newer",
         evidence=[
             Evidence(WOULD_FAIL_WITH, error),
@@ -52,6 +67,6 @@ def judge(gcc_version: Version, torch_version: Version | None) -> Verdict:
                 f"g++ {needed} or newer, to build extensions or link libtorch (C++{standard})",
             ),
         ],
-        fix=[f"install g++ {needed} or newer and name it: export CXX=g++-{max(needed, 11)}"],
+        fix=[f"install g++ {needed} or newer and name it: export CC=gcc-{needed} CXX=g++-{needed}"],
         brief=f"g++ is too old to build against {name}",
     )

@@ -19,13 +19,17 @@ Take the named folder out of LD_LIBRARY_PATH for this program.
 
 from __future__ import annotations
 
-from torchkit.machine.facts import Library
+import re
+
+from torchkit.machine.facts import Library, Unknown
 from torchkit.report import WOULD_FAIL_WITH, Evidence, Verdict, fail, ok, warn
 
 AREA = "loader"
 
 
-def judge(shadowed_libraries: tuple[Library, ...]) -> Verdict:
+def judge(
+    shadowed_libraries: tuple[Library, ...], torch_problems: tuple[str, ...] | None | Unknown
+) -> Verdict:
     if not shadowed_libraries:
         return ok("torch gets the libraries it came with")
     fatal = [library for library in shadowed_libraries if library.missing]
@@ -42,9 +46,12 @@ def judge(shadowed_libraries: tuple[Library, ...]) -> Verdict:
         else f"remove {first.winner}, or the package that brings it"
     ]
     if fatal:
-        error = f"ImportError: {first.winner}: version `{first.missing}' not found"
-        if first.needed_by:
-            error += f" (required by {first.needed_by})"
+        said = (
+            [text for text in torch_problems or () if str(first.missing) in text]
+            if isinstance(torch_problems, tuple)
+            else []
+        )
+        error = f"ImportError: {said[0]}" if said else _loader_words(first)
         return fail(
             f"{first.winner} is loaded instead of torch's own {first.name}, and lacks {first.missing}",
             evidence=[Evidence(WOULD_FAIL_WITH, error), *evidence],
@@ -59,3 +66,11 @@ def judge(shadowed_libraries: tuple[Library, ...]) -> Verdict:
         fix=fix,
         brief=f"another {first.name} is loaded",
     )
+
+
+def _loader_words(library: Library) -> str:
+    """What ld.so says: of a symbol version, or of a symbol, that the winner lacks."""
+    user = library.needed_by or "libtorch_cuda.so"
+    if re.fullmatch(r"[A-Z]+_[\d.]+", library.missing or ""):
+        return f"ImportError: {library.winner}: version `{library.missing}' not found (required by {user})"
+    return f"ImportError: {user}: undefined symbol: {library.missing}, version {library.name}"

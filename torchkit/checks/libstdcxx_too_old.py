@@ -19,6 +19,7 @@ libstdcxx-ng; else take a newer distribution or an older torch.
 
 from __future__ import annotations
 
+from torchkit.advice import FITTING_TORCH
 from torchkit.knowledge.compat import torch_release
 from torchkit.machine.facts import Unknown
 from torchkit.report import WOULD_FAIL_WITH, Evidence, Verdict, could_not_look, fail, ok
@@ -68,7 +69,7 @@ def _too_old(
     if torch_manager == "conda" or "conda" in where:
         fix = ["conda install -c conda-forge 'libstdcxx-ng>=13'"]
     elif system:
-        fix = ["take a newer distribution, e.g. in a container, or an older torch"]
+        fix = [FITTING_TORCH, "or run in a container of a newer distribution"]
     else:
         fix = [f"take {where.rpartition('/')[0]} out of LD_LIBRARY_PATH"]
     return fail(

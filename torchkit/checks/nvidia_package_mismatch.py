@@ -41,13 +41,12 @@ def judge(
     twins = _twins(nvidia_packages, pins)
     if not wrong and not twins:
         return ok(f"the nvidia-* packages are those torch for CUDA {torch_cuda} pins")
-    fix = []
-    if twins:
-        fix.append(f"pip uninstall -y {' '.join(other for other, _ in twins)}")
     again = [text for text, _ in wrong] or [
         text for text in pins if _base(text) in {own for _, own in twins}
     ]
-    fix.append("pip install --force-reinstall --no-deps " + " ".join(f"'{text}'" for text in again))
+    fix = "pip install --force-reinstall --no-deps " + " ".join(f"'{text}'" for text in again)
+    if twins:  # the uninstall takes the shared files along, so both steps are needed
+        fix = f"pip uninstall -y {' '.join(other for other, _ in twins)} && {fix}"
     evidence = [Evidence("found", found) for _, found in wrong]
     evidence += [Evidence("needed", text, "torch's metadata") for text, _ in wrong]
     evidence += [
@@ -57,7 +56,7 @@ def judge(
     return warn(
         _sentence(wrong, twins),
         evidence=evidence,
-        fix=fix,
+        fix=[fix],
         brief="nvidia packages do not match torch",
     )
 

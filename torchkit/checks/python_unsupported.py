@@ -18,6 +18,7 @@ Take a Python that has wheels for the torch you want, or the torch release that 
 
 from __future__ import annotations
 
+from torchkit.advice import FITTING_TORCH
 from torchkit.knowledge.compat import (
     newest_torch,
     newest_torch_for_python,
@@ -44,6 +45,7 @@ def judge(
     python_version: Version,
     torch_version: Version | None,
     python_free_threaded: bool | None | Unknown,
+    torch_manager: str | None | Unknown,
 ) -> Verdict:
     free = python_free_threaded is True
     named = f"Python {python_version}" + (", free-threaded" if free else "")
@@ -55,10 +57,16 @@ def judge(
     series = python_version.series
     offered = release.python_freethreaded if free else release.python
     if (f"{series}t" if free else series) not in offered:
+        if torch_manager == "conda":
+            return ok(f"torch {release.version} for {named} was built by conda")
         return warn(
             f"torch {release.version} has no official build for {named}",
             evidence=[Evidence("found", named), Evidence("needed", _listed(offered))],
-            fix=[_better(python_version, offered, free=free)],
+            fix=[
+                FITTING_TORCH
+                if newest_torch_for_python(python_version, free_threaded=free)
+                else f"make an environment with Python {_middle(offered)}"
+            ],
             brief=f"torch {release.version} was not made for {named}",
         )
     refused_from = torch_compile_refused_from(torch_version)
@@ -96,13 +104,6 @@ def _to_be_installed(python_version: Version, named: str, *, free: bool) -> Verd
             f"{_listed(newest.python_freethreaded if free else newest.python)}"
         )
     return ok(f"torch {newest.version} has official builds for {named}")
-
-
-def _better(python_version: Version, offered: tuple[str, ...], *, free: bool) -> str:
-    fitting = newest_torch_for_python(python_version, free_threaded=free)
-    if fitting is not None:
-        return f"pip install torch=={fitting.version}"
-    return f"make an environment with Python {_middle(offered)}"
 
 
 def _middle(offered: tuple[str, ...]) -> str:

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from torchkit.machine.facts import Unknown
 from torchkit.report import WOULD_FAIL_WITH, Evidence, Verdict, ok, warn
+from torchkit.units import readable
 
 AREA = "system"
 
@@ -66,12 +67,3 @@ def judge(
         fix=[fix],
         brief="/dev/shm is small",
     )
-
-
-def readable(size_bytes: int) -> str:
-    """Bytes with the largest binary unit that leaves at least one: 64 MiB, 91.9 MiB, 23.5 GiB."""
-    size, units = float(size_bytes), ["bytes", "KiB", "MiB", "GiB", "TiB"]
-    while size >= 1024 and len(units) > 1:
-        size /= 1024
-        units.pop(0)
-    return f"{size:.1f}".removesuffix(".0") + f" {units[0]}"

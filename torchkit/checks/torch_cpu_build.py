@@ -18,7 +18,7 @@ is right, and this check says so.
 
 from __future__ import annotations
 
-from torchkit.advice import install_line
+from torchkit.advice import FITTING_TORCH
 from torchkit.machine.facts import Gpu, Unknown
 from torchkit.report import WOULD_FAIL_WITH, Evidence, Verdict, does_not_apply, ok, warn
 from torchkit.versions import Version
@@ -31,10 +31,6 @@ def judge(
     torch_cuda: Version | None,
     gpus: tuple[Gpu, ...],
     torch_build: str | None | Unknown,
-    driver_version: Version | None | Unknown,
-    python_version: Version | None | Unknown,
-    glibc_version: Version | None | Unknown,
-    jetson_model: str | None | Unknown,
 ) -> Verdict:
     if torch_cuda is not None:
         return ok(f"torch {torch_version} is built for CUDA {torch_cuda}")
@@ -42,19 +38,6 @@ def judge(
         return does_not_apply("this torch is built for GPUs of another maker")
     if not gpus:
         return ok(f"torch {torch_version} is a CPU build on a machine without an NVIDIA GPU")
-    if isinstance(jetson_model, str):
-        fix = [
-            f"install NVIDIA's torch for Jetson ({jetson_model}): see docs.nvidia.com, PyTorch for Jetson"
-        ]
-    else:
-        fix = [
-            install_line(
-                driver_version=driver_version,
-                gpus=gpus,
-                python_version=python_version,
-                glibc_version=glibc_version,
-            )
-        ]
     return warn(
         f"torch {torch_version} is a build without CUDA, beside {gpus[0].name}",
         evidence=[
@@ -62,6 +45,6 @@ def judge(
             Evidence("found", f"torch {torch_version}, built without CUDA", "torch/version.py"),
             Evidence("GPU", ", ".join(gpu.name for gpu in gpus)),
         ],
-        fix=fix,
+        fix=[FITTING_TORCH],
         brief="torch is a CPU build beside a GPU",
     )

@@ -19,16 +19,29 @@ Reinstall torch together with what it depends on. For an executable stack (offic
 
 from __future__ import annotations
 
-from torchkit.advice import reinstall_line
+from torchkit.advice import FITTING_TORCH, reinstall_line
 from torchkit.knowledge.compat import window
-from torchkit.machine.facts import Unknown, why_unknown
-from torchkit.report import WOULD_FAIL_WITH, Evidence, Verdict, could_not_look, fail, ok
+from torchkit.machine.facts import Library, Unknown, why_unknown
+from torchkit.report import (
+    WOULD_FAIL_WITH,
+    Evidence,
+    Verdict,
+    could_not_look,
+    does_not_apply,
+    fail,
+    ok,
+)
 from torchkit.versions import Version
 
 AREA = "torch"
 
-JUDGED_ELSEWHERE = ("version `GLIBC_", "version `GLIBCXX_", "version `CXXABI_")
-"""Texts that `glibc-too-old` and `libstdcxx-too-old` explain better."""
+JUDGED_ELSEWHERE = {
+    "version `GLIBC_": "glibc-too-old",
+    "version `GLIBCXX_": "libstdcxx-too-old",
+    "version `CXXABI_": "libstdcxx-too-old",
+}
+"""Texts that another check explains better. A symbol that a shadowing library lacks is
+`library-shadowed`'s: to reinstall torch would not help."""
 
 
 def judge(
@@ -36,25 +49,37 @@ def judge(
     torch_problems: tuple[str, ...] | Unknown,
     torch_path: str | None | Unknown,
     glibc_version: Version | None | Unknown,
-    os_system: str | Unknown,
-    cpu_architecture: str | Unknown,
+    os_system: str | None | Unknown,
+    cpu_architecture: str | None | Unknown,
+    shadowed_libraries: tuple[Library, ...] | None | Unknown,
 ) -> Verdict:
     if _needs_executable_stack(torch_version, glibc_version, os_system, cpu_architecture):
         return _executable_stack(torch_version, glibc_version, torch_path)
     if isinstance(torch_problems, Unknown):
         return could_not_look(why_unknown("torch_problems", torch_problems))
-    problems = [
-        text for text in torch_problems if not any(mark in text for mark in JUDGED_ELSEWHERE)
-    ]
+    lacking = (
+        [it.missing for it in shadowed_libraries if it.missing]
+        if isinstance(shadowed_libraries, tuple)
+        else []
+    )
+    problems = [text for text in torch_problems if _judge_of(text, lacking) is None]
     if problems:
         return _broken(problems, torch_version, torch_path)
+    if torch_problems:
+        judges = sorted({_judge_of(text, lacking) or "" for text in torch_problems})
+        return does_not_apply(f"why `import torch` would fail is judged by {', '.join(judges)}")
     if isinstance(torch_version, Unknown):
-        return fail(
-            "torch is installed, but its version cannot be read",
-            evidence=[Evidence("found", torch_version.reason, str(torch_path))],
-            fix=[reinstall_line(None)],
+        return could_not_look(
+            f"torch is installed, its version is not known: {torch_version.reason}"
         )
     return ok("torch's files and every library they need are in place")
+
+
+def _judge_of(text: str, lacking: list[str]) -> str | None:
+    """Id of the check that explains this text better."""
+    if any(name in text for name in lacking):
+        return "library-shadowed"
+    return next((check for mark, check in JUDGED_ELSEWHERE.items() if mark in text), None)
 
 
 def _broken(
@@ -74,8 +99,8 @@ def _broken(
 def _needs_executable_stack(
     torch_version: Version | Unknown,
     glibc_version: Version | None | Unknown,
-    os_system: str | Unknown,
-    cpu_architecture: str | Unknown,
+    os_system: str | None | Unknown,
+    cpu_architecture: str | None | Unknown,
 ) -> bool:
     if not isinstance(torch_version, Version) or not isinstance(glibc_version, Version):
         return False
@@ -102,7 +127,7 @@ def _executable_stack(
             Evidence("needed", "torch 1.13 or newer, or glibc before 2.41"),
         ],
         fix=[
-            "pip install 'torch>=1.13'",
+            FITTING_TORCH,
             f"patchelf --clear-execstack {folder}/lib/libtorch_cpu.so",
         ],
         brief="torch cannot be imported",

@@ -18,8 +18,8 @@ that it went into this interpreter and not into another one.
 
 from __future__ import annotations
 
-from torchkit.advice import install_line
-from torchkit.machine.facts import Gpu, Unknown
+from torchkit.advice import FITTING_TORCH
+from torchkit.machine.facts import Unknown
 from torchkit.report import WOULD_FAIL_WITH, Evidence, Verdict, fail, info, ok
 from torchkit.versions import Version
 
@@ -29,11 +29,7 @@ AREA = "torch"
 def judge(
     torch_version: Version | None,
     torch_dependents: tuple[str, ...] | None | Unknown,
-    python_version: Version | None | Unknown,
-    glibc_version: Version | None | Unknown,
     python_executable: str | None | Unknown,
-    driver_version: Version | None | Unknown,
-    gpus: tuple[Gpu, ...] | None | Unknown,
 ) -> Verdict:
     if torch_version is not None:
         return ok(f"torch {torch_version} is installed")
@@ -42,22 +38,18 @@ def judge(
         if isinstance(python_executable, str)
         else "torch is not installed"
     )
-    fix = [
-        install_line(
-            driver_version=driver_version,
-            gpus=gpus,
-            python_version=python_version,
-            glibc_version=glibc_version,
-        )
-    ]
     if not torch_dependents or isinstance(torch_dependents, Unknown):
-        return info(f"{where}, and nothing there asks for it", fix=fix)
+        return info(f"{where}, and nothing there asks for it", fix=[FITTING_TORCH])
     return fail(
-        f"{where}, but {_listed(torch_dependents)} asks for it",
+        f"{where}, but {_listed(torch_dependents)} {_ask(torch_dependents)} for it",
         evidence=[Evidence(WOULD_FAIL_WITH, "ModuleNotFoundError: No module named 'torch'")],
-        fix=fix,
+        fix=[FITTING_TORCH],
         brief="torch is not installed",
     )
+
+
+def _ask(names: tuple[str, ...]) -> str:
+    return "asks" if len(names) == 1 else "ask"
 
 
 def _listed(names: tuple[str, ...]) -> str:

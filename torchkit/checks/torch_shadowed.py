@@ -19,8 +19,12 @@ is not wanted: `pip uninstall torch` in the right environment, or `conda remove 
 
 from __future__ import annotations
 
+import re
+
+from torchkit.advice import reinstall_line
 from torchkit.machine.facts import Install, Unknown
 from torchkit.report import WOULD_FAIL_WITH, Evidence, Verdict, does_not_apply, fail, ok, warn
+from torchkit.versions import as_version
 
 AREA = "torch"
 
@@ -43,13 +47,12 @@ def _shadowed(shadows: tuple[str, ...], installs: tuple[Install, ...]) -> Verdic
     first = shadows[0]
     what = "the file" if first.endswith(".py") else "the folder"
     installed = [Evidence("installed", f"torch {it.version} in {it.path}") for it in installs[:1]]
-    attribute = "AttributeError: module 'torch' has no attribute 'Tensor'"
     evidence = [
-        Evidence(WOULD_FAIL_WITH, attribute),
+        Evidence(WOULD_FAIL_WITH, _error(first)),
         *(Evidence("found", path) for path in shadows),
         *installed,
     ]
-    fix = [f"rename it: mv {first} {_renamed(first)}"]
+    fix = _cure(first)
     if not installs:
         return warn(
             f"{what} {first} is not PyTorch, but `import torch` would take it",
@@ -65,8 +68,24 @@ def _shadowed(shadows: tuple[str, ...], installs: tuple[Install, ...]) -> Verdic
     )
 
 
-def _renamed(path: str) -> str:
-    return f"{path[:-3]}_.py" if path.endswith(".py") else f"{path}_"
+def _is_checkout(path: str) -> bool:
+    """A checkout of PyTorch, or an unpacked source archive, by the name of its folder."""
+    return re.search(r"[/\\]pytorch[^/\\]*[/\\]torch$", path) is not None
+
+
+def _error(path: str) -> str:
+    if _is_checkout(path):  # version.py comes with a build
+        return "ModuleNotFoundError: No module named 'torch.version'"
+    return "AttributeError: module 'torch' has no attribute 'Tensor'"
+
+
+def _cure(path: str) -> list[str]:
+    parts = re.fullmatch(r"(.*)[/\\]torch(\.py)?", path)
+    if _is_checkout(path) and parts:
+        return [f"work from another folder than {parts[1]}, PyTorch's own source"]
+    if parts is None:  # a compiled torch.*.so
+        return [f"remove {path}"]
+    return [f"mv {path} {parts[1]}/my_torch{parts[2] or ''}   and adapt what imports it"]
 
 
 def _several(installs: tuple[Install, ...]) -> Verdict:
@@ -77,7 +96,7 @@ def _several(installs: tuple[Install, ...]) -> Verdict:
             Evidence("imported", f"{_named(winner)} in {winner.path}"),
             *(Evidence("not imported", f"{_named(it)} in {it.path}") for it in installs[1:]),
         ],
-        fix=[_removal(other)],
+        fix=[_removal(winner, other)],
         brief="torch is installed more than once",
     )
 
@@ -87,7 +106,9 @@ def _named(install: Install) -> str:
     return f"{install.version or 'an unknown version'}{by}"
 
 
-def _removal(install: Install) -> str:
-    if install.manager == "conda":
-        return "keep one: conda remove pytorch, or pip uninstall torch"
-    return "pip uninstall torch, then install the one that is wanted"
+def _removal(winner: Install, other: Install) -> str:
+    """One of them goes with all its files, and what is wanted is put in place again."""
+    again = reinstall_line(as_version(winner.version))
+    if "conda" in (winner.manager, other.manager):
+        return f"conda remove pytorch && {again}"
+    return f"pip uninstall -y torch && pip uninstall -y torch; {again}"

@@ -22,6 +22,7 @@ from torchkit.machine.interpreter import other_interpreter, own_interpreter
 from torchkit.machine.survey import survey
 from torchkit.report import Artifact, Finding, Report, Table
 from torchkit.system import System
+from torchkit.units import readable
 from torchkit.versions import Version
 
 REQUIREMENT_ID = "requirement-unmet"
@@ -229,8 +230,6 @@ def _driver_line(facts: Facts) -> str:
 
 def _gpus(gpus: Sequence[Gpu]) -> str:
     """Equal ones once: `4x NVIDIA A100 (8.0, 40 GiB)`."""
-    from torchkit.checks.shm_small import readable
-
     texts: dict[str, int] = {}
     for gpu in gpus:
         told = [gpu.capability, readable(gpu.memory_bytes) if gpu.memory_bytes else None]
@@ -258,8 +257,6 @@ def _build_line(facts: Facts) -> str:
 
 
 def _system_line(facts: Facts) -> str:
-    from torchkit.checks.shm_small import readable
-
     limit, total = facts.known("memory_limit_bytes"), facts.known("memory_total_bytes")
     memory = min((size for size in (limit, total) if size is not None), default=None)
     cpus = facts.known("cpu_limit") or facts.known("cpu_count")

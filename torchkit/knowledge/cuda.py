@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from torchkit.knowledge import rows
 from torchkit.versions import Version
 
 
-@dataclass(frozen=True)
-class CudaToolkit:
+class CudaToolkit(NamedTuple):
     """One toolkit; None where a fact is not known.
 
     The drivers are those of its first release. `gcc_min`, `gcc_max` and `clang_max` are majors
@@ -32,8 +31,7 @@ class CudaToolkit:
     weak: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class MinorCompatibility:
+class MinorCompatibility(NamedTuple):
     """The oldest drivers that run programs of any toolkit of a major, from 11 on."""
 
     major: int

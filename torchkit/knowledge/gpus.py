@@ -5,14 +5,13 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from torchkit.knowledge import rows
 from torchkit.versions import Version
 
 
-@dataclass(frozen=True)
-class ArchList:
+class ArchList(NamedTuple):
     """The GPU code in the official Linux builds of some series of torch for one CUDA.
 
     "sm_86" is a cubin, "compute_86" is PTX. `first` and `last` are series, inclusive;
@@ -28,8 +27,7 @@ class ArchList:
     confidence: str = "high"
 
 
-@dataclass(frozen=True)
-class _GpuRow:
+class _GpuRow(NamedTuple):
     capability: str
     family: str
     names: tuple[str, ...]
@@ -85,8 +83,7 @@ _ONE_FOR_ALL = Version("13.2")
 """From this CUDA on, code for desktop GPUs runs on those of Jetson modules too."""
 
 
-@dataclass(frozen=True)
-class _Code:
+class _Code(NamedTuple):
     """One entry of an architecture list, taken apart."""
 
     capability: tuple[int, int]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from torchkit.knowledge import rows
 from torchkit.knowledge.releases import TorchRelease, torch_release
@@ -12,8 +12,7 @@ from torchkit.versions import Version
 _CPU_NAMES = {"arm64": "aarch64", "AMD64": "x86_64"}
 
 
-@dataclass(frozen=True)
-class LibtorchZip:
+class LibtorchZip(NamedTuple):
     """One download. `abi` is `cxx11` or `pre-cxx11`, and None off Linux, where there is no choice.
 
     `known_bad` says what is wrong with it, None if nothing we know of.
@@ -29,8 +28,7 @@ class LibtorchZip:
     known_bad: str | None = None
 
 
-@dataclass(frozen=True)
-class _ZipRow:
+class _ZipRow(NamedTuple):
     os: str
     first: Version
     last: Version
@@ -44,8 +42,7 @@ class _ZipRow:
     confidence: str = "high"
 
 
-@dataclass(frozen=True)
-class _AbsentRow:
+class _AbsentRow(NamedTuple):
     os: str
     first: Version
     last: Version
@@ -54,8 +51,7 @@ class _AbsentRow:
     confidence: str = "high"
 
 
-@dataclass(frozen=True)
-class _GlibcRow:
+class _GlibcRow(NamedTuple):
     abi: str
     first: Version
     last: Version
@@ -64,8 +60,7 @@ class _GlibcRow:
     confidence: str = "high"
 
 
-@dataclass(frozen=True)
-class _BadRow:
+class _BadRow(NamedTuple):
     version: Version
     variants: tuple[str, ...]
     text: str

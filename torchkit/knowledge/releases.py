@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import date
 from types import MappingProxyType
+from typing import NamedTuple
 
 from torchkit.knowledge import rows
 from torchkit.versions import Version
@@ -15,8 +15,7 @@ COMPANIONS = ("torchvision", "torchaudio", "triton")
 """The packages whose releases torch.toml names."""
 
 
-@dataclass(frozen=True)
-class TorchRelease:
+class TorchRelease(NamedTuple):
     """One release of torch on the default index; None where a fact is not known.
 
     `python` holds series ("3.12"), `python_freethreaded` the builds without the GIL ("3.14t").

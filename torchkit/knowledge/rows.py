@@ -1,4 +1,4 @@
-"""Turns the tables of a TOML file in this folder into frozen dataclasses.
+"""Turns the tables of a TOML file in this folder into named tuples.
 
 What belongs here: reading, checking and converting rows, whatever they are about. A row that is
 not as it must be is our bug, so it is a ValueError that names the file, the row and the key.
@@ -10,13 +10,12 @@ otherwise; `weak` names the fields that a lower confidence is about, none meanin
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from torchkit.versions import InvalidVersion, Version
 
@@ -33,8 +32,7 @@ CONFIDENCES = ("low", "medium", "high")
 Record = TypeVar("Record")
 
 
-@dataclasses.dataclass(frozen=True)
-class Document:
+class Document(NamedTuple):
     """A parsed file: its name, its tables of rows, and the sources that rows name by key."""
 
     name: str
@@ -70,12 +68,12 @@ def records(
     rows = document.tables[table]
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise ValueError(f"{document.name}: {table} is not a list of rows, written [[{table}]]")
-    fields = {field.name: field for field in dataclasses.fields(record)}  # type: ignore[arg-type]  # a dataclass
+    fields = _fields(record)
     seen = set()
     result = []
     for number, row in enumerate(rows, 1):
         where = f"{document.name}: [[{table}]] number {number} ({_label(row, identity)})"
-        values = _values(row, fields, where, document.sources)
+        values = _values(row, fields, record, where, document.sources)
         key = tuple(values.get(name) for name in identity)
         if key in seen:
             raise ValueError(f"{where} is there twice")
@@ -86,19 +84,20 @@ def records(
 
 def _values(
     row: Mapping[str, Any],
-    fields: Mapping[str, dataclasses.Field[Any]],
+    fields: Mapping[str, str],
+    record: type[Any],
     where: str,
     sources: Mapping[str, str],
 ) -> dict[str, Any]:
     unknown = set(row) - set(fields)
     if unknown:
         raise ValueError(f"{where} has the unknown key {_list(unknown)}; known are {_list(fields)}")
-    missing = {name for name, field in fields.items() if _is_needed(field)} - set(row)
+    missing = set(fields) - set(record._field_defaults) - set(row)
     if missing:
         raise ValueError(f"{where} has no {_list(missing)}")
     values = {}
     for name, value in row.items():
-        kind = str(fields[name].type).removesuffix(" | None")
+        kind = fields[name].removesuffix(" | None")
         try:
             values[name] = _CONVERTERS[kind](value)
         except (TypeError, InvalidVersion):
@@ -126,8 +125,12 @@ def _source(text: str, sources: Mapping[str, str], where: str) -> str:
     return "; ".join(parts)
 
 
-def _is_needed(field: dataclasses.Field[Any]) -> bool:
-    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+def _fields(record: type[Any]) -> Mapping[str, str]:
+    """Name and annotation of each field of a NamedTuple, the annotation as it is written."""
+    return {
+        name: str(getattr(annotation, "__forward_arg__", annotation))
+        for name, annotation in record.__annotations__.items()
+    }
 
 
 def _label(row: Mapping[str, Any], identity: Sequence[str]) -> str:

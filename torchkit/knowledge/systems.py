@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import functools
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from torchkit.knowledge import rows
 from torchkit.versions import Version
 
 
-@dataclass(frozen=True)
-class Gcc:
+class Gcc(NamedTuple):
     """The newest symbol versions in the libstdc++.so.6 of a gcc and those up to the next row."""
 
     gcc: Version
@@ -21,8 +20,7 @@ class Gcc:
     confidence: str = "high"
 
 
-@dataclass(frozen=True)
-class Distribution:
+class Distribution(NamedTuple):
     """A Linux distribution: its glibc, its default gcc and the GLIBCXX of its libstdc++.so.6.
 
     `names` are what its NAME or PRETTY_NAME begins with, `release` the version that follows.

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from torchkit.knowledge import rows
 from torchkit.versions import Version
 
 
-@dataclass(frozen=True)
-class Window:
+class Window(NamedTuple):
     """Versions of torch and of another package that do not go together.
 
     "from" is inclusive, "until" exclusive, None an open end. `package` is whose version the
@@ -40,8 +39,7 @@ class Window:
         )
 
 
-@dataclass(frozen=True)
-class TorchCompile:
+class TorchCompile(NamedTuple):
     """Which Python a series' torch.compile takes.
 
     `refused_from` is the first one it refuses, `free_threaded_from` the first without the GIL

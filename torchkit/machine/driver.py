@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 from torchkit.machine.driver_witnesses import NOTHING, Said, ask_library, ask_smi, one_line
@@ -104,7 +103,7 @@ def _ask_all(
     cuda = ask_library(system, "cuda", cuda_file, devices=devices, limit_s=limit_s)
     if devices and (cuda.hung or cuda.crashed):  # by cuInit, perhaps; the version needs none
         again = ask_library(system, "cuda", cuda_file, devices=False, limit_s=limit_s)
-        cuda = replace(again, error=cuda.error, hung=cuda.hung, crashed=cuda.crashed)
+        cuda = again._replace(error=cuda.error, hung=cuda.hung, crashed=cuda.crashed)
     complete = (kernel or nvml.driver) and (nvml.gpus is not None or cuda.gpus is not None)
     if complete or nvml.opened or nvml.hung or cuda.hung:  # it would say, or suffer, the same
         return nvml, cuda, NOTHING

@@ -12,9 +12,8 @@ import re
 import signal
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from torchkit.machine.facts import Gpu
 from torchkit.system import Answer, System, TimedOut, Unknown
@@ -31,8 +30,7 @@ _SMI_DRIVER = re.compile(r"\b(?:Driver|KMD) Version\s*: *(\d+\.\d+(?:\.\d+)?)")
 _SMI_NO_DEVICES = "No devices were found"
 
 
-@dataclass(frozen=True)
-class Said:
+class Said(NamedTuple):
     """What NVML, libcuda or nvidia-smi told. None stands for "told nothing of it"."""
 
     opened: bool = False
@@ -128,11 +126,10 @@ def ask_smi(system: System, *, limit_s: float, with_cuda: bool) -> Said:
         return said
     banner = system.run([program], limit_s=limit_s)
     if isinstance(banner, Unknown):
-        return replace(said, error=said.error or banner.reason)
+        return said._replace(error=said.error or banner.reason)
     cuda = _SMI_CUDA.search(banner.stdout)
     driver = _SMI_DRIVER.search(banner.stdout)
-    return replace(
-        said,
+    return said._replace(
         cuda=Version(cuda.group(1)) if cuda else None,
         driver=said.driver or (driver.group(1) if driver else None),
     )

@@ -17,8 +17,8 @@ import os
 import re
 import struct
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import BinaryIO, NamedTuple
 
 from torchkit.system import System, Unknown
@@ -74,16 +74,14 @@ _CHUNK_BYTES = 1024**2
 _OVERLAP_BYTES = 4096
 
 
-@dataclass(frozen=True)
-class NeededVersion:
+class NeededVersion(NamedTuple):
     """A symbol version that a file asks of a library; the loader does without a weak one."""
 
     name: str
     is_weak: bool = False
 
 
-@dataclass(frozen=True)
-class Elf:
+class Elf(NamedTuple):
     """What the loader reads of a file. `rpath` and `runpath` are as written, `$ORIGIN` and all.
 
     `needed_versions` maps a library's name to the versions asked of it. `defined_versions` is
@@ -101,7 +99,7 @@ class Elf:
     needed: tuple[str, ...] = ()
     rpath: str | None = None
     runpath: str | None = None
-    needed_versions: Mapping[str, tuple[NeededVersion, ...]] = field(default_factory=dict)
+    needed_versions: Mapping[str, tuple[NeededVersion, ...]] = MappingProxyType({})
     defined_versions: tuple[str, ...] = ()
     executable_stack: bool = False
     interpreter: str | None = None
@@ -173,8 +171,7 @@ def parse_cxx11_abi(file: BinaryIO) -> bool | Unknown:
     return Unknown("it has no names of torch")
 
 
-@dataclass(frozen=True)
-class Symbol:
+class Symbol(NamedTuple):
     """A name that a file takes from elsewhere; with versions, also from which library."""
 
     name: str

@@ -384,7 +384,8 @@ class _Import:
 
     def _load(self, path: Path) -> Load:
         load = self.torch.loader.load(path, bind=self._unbound)
-        assert isinstance(load, Load)
+        if isinstance(load, Unknown):
+            return Load((), ())
         self.libraries += load.libraries
         return load
 

@@ -64,8 +64,7 @@ _X86_LEVELS = {
 }
 
 
-@dataclass(frozen=True)
-class Loaded:
+class Loaded(NamedTuple):
     """One library of a process: the name that was asked for, the copy taken, why, and for whom."""
 
     name: str
@@ -75,8 +74,7 @@ class Loaded:
     needed_by: str | None = None
 
 
-@dataclass(frozen=True)
-class Problem:
+class Problem(NamedTuple):
     """What the loader would say. `library` is the one that is missing, broken or too old."""
 
     text: str
@@ -85,8 +83,7 @@ class Problem:
     version: str | None = None
 
 
-@dataclass(frozen=True)
-class Load:
+class Load(NamedTuple):
     """What one `dlopen` does. With problems it fails with the first, and nothing stays loaded.
 
     The other problems are those that would come up once the earlier ones are cured.

@@ -46,10 +46,8 @@ def torch_facts(
     }
     if torch is None or not torch.is_real:
         return facts | dict.fromkeys(_TOLD_BY_TORCH, None)
-    distribution = packages["torch"]
-    if distribution is not None and not _belongs(system, distribution, torch.path):
-        distribution = None
     told = _version_file(system, torch.path)
+    distribution = _distribution(system, packages, torch.path, told)
     version = _version(told, distribution)
     cmake = torch.path / "share" / "cmake"
     return facts | {
@@ -62,7 +60,7 @@ def torch_facts(
         if system.exists(cmake / "Torch" / "TorchConfig.cmake")
         else None,
         "torch_requires": _requires(packages, distribution, interpreter),
-        "torch_problems": _text_problems(system, torch.path),
+        "torch_problems": _text_problems(system, torch.path, distribution),
     }
 
 
@@ -90,11 +88,12 @@ def _is_real(system: System, folder: Path) -> bool:
 def _entries(system: System, folder: Path) -> list[Path]:
     """What `import torch` could take from one folder of the path, the winner first."""
     package = folder / "torch"
-    found = [package] if system.exists(package / "__init__.py") else []
+    found = [package] if system.size(package / "__init__.py") is not None else []
     found += [
         folder / name
         for name in system.names_in(folder)
-        if name == "torch.py" or re.fullmatch(r"torch\.[\w.-]*(so|pyd)", name)
+        if (name == "torch.py" or re.fullmatch(r"torch\.[\w.-]*(so|pyd)", name))
+        and system.size(folder / name) is not None
     ]
     return found
 
@@ -109,11 +108,10 @@ def _shadows(
     found: list[Path] = []
     here = system.working_folder()
     folders = ([here] if here is not None else []) + list(interpreter.package_folders)
-    for folder in folders:
-        entries = _entries(system, folder)
-        found += [entry for entry in entries if not _is_real(system, entry)]
-        if any(_is_real(system, entry) for entry in entries):
+    for entry in (entry for folder in folders for entry in _entries(system, folder)):
+        if _is_real(system, entry):
             break
+        found.append(entry)
     if torch is not None and not torch.is_real and torch.path not in found:
         found.append(torch.path)
     return tuple(str(entry) for entry in dict.fromkeys(found))
@@ -136,7 +134,9 @@ def _installs(
     installs = list(found.values())
     for distribution in packages.all:
         if distribution.name == "torch" and not any(
-            _same_release(distribution.version, install.version) for install in installs
+            _same_release(distribution.version, install.version)
+            or (install.version is None and distribution.site == Path(install.path).parent)
+            for install in installs
         ):
             manager = packages.installer(distribution)
             installs.append(Install(str(distribution.metadata), distribution.version, manager))
@@ -180,6 +180,23 @@ def _conda_record(system: System, interpreter: Interpreter) -> tuple[str, str] |
         if match and match[1] == "pytorch":
             return str(folder / name), match[2]
     return None
+
+
+def _distribution(
+    system: System,
+    packages: Packages,
+    folder: Path,
+    told: dict[str, str | None] | Unknown,
+) -> Distribution | None:
+    """torch's metadata; beside a leftover of an earlier release, the one of this version."""
+    version = told.get("__version__") if isinstance(told, dict) else None
+    found = [
+        distribution
+        for distribution in packages.all
+        if distribution.name == "torch" and _belongs(system, distribution, folder)
+    ]
+    same = (one for one in found if version is not None and _same_release(one.version, version))
+    return next(same, found[0] if found else None)
 
 
 def _belongs(system: System, distribution: Distribution, folder: Path) -> bool:
@@ -258,36 +275,50 @@ def _cuda(told: dict[str, str | None] | Unknown, version: Version | Unknown) -> 
 # --- what Python itself would stumble over
 
 
-def _text_problems(system: System, folder: Path) -> tuple[str, ...]:
+_IMPORTED = (
+    "version.py",
+    "__init__.py",
+    "_utils.py",
+    "torch_version.py",
+    "types.py",
+    "_tensor.py",
+    "functional.py",
+    "nn/__init__.py",
+    "autograd/__init__.py",
+    "cuda/__init__.py",
+    "utils/__init__.py",
+    "optim/__init__.py",
+)
+"""What `import torch` reads in every release, as against parts that some take out to save room."""
+
+
+def _text_problems(
+    system: System, folder: Path, distribution: Distribution | None
+) -> tuple[str, ...]:
     """Why Python's part of `import torch` would fail, in Python's words, as far as files tell."""
     package = folder / "__init__.py"
-    if system.size(package) is None:
+    size = system.size(package)
+    if not size:
+        how = "gone" if size is None else "empty"
         return (
-            f"AttributeError: module 'torch' has no attribute '__version__' ({package} is gone)",
+            f"AttributeError: module 'torch' has no attribute '__version__' ({package} is {how})",
         )
-    if system.size(package) == 0:
-        return (
-            f"AttributeError: module 'torch' has no attribute '__version__' ({package} is empty)",
-        )
-    record = _record(system, folder)
+    record = _record(system, distribution)
     problems = []
-    for name in ("version.py", "__init__.py", "_utils.py", "torch_version.py", "types.py"):
+    for name in _IMPORTED:
         recorded_bytes = _recorded_size(record, name)
         if system.size(folder / name) is not None:
-            problems += _syntax_problem(system, folder / name, recorded_bytes)
+            problems += _file_problem(system, folder / name, recorded_bytes)
         elif name == "version.py" or recorded_bytes is not None:
-            problems.append(f"ModuleNotFoundError: No module named 'torch.{name[:-3]}'")
+            module = name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+            problems.append(f"ModuleNotFoundError: No module named 'torch.{module}'")
     return tuple(problems)
 
 
-def _record(system: System, folder: Path) -> bytes:
+def _record(system: System, distribution: Distribution | None) -> bytes:
     """The installer's list of torch's files with their sizes; empty where there is none."""
-    site = folder.parent
-    for name in system.names_in(site):
-        if name.startswith("torch-") and name.endswith(".dist-info"):
-            record = system.read_bytes(site / name / "RECORD")
-            return record if isinstance(record, bytes) else b""
-    return b""
+    record = system.read_bytes(distribution.metadata / "RECORD") if distribution else None
+    return record if isinstance(record, bytes) else b""
 
 
 def _recorded_size(record: bytes, name: str) -> int | None:
@@ -303,18 +334,22 @@ def _recorded_size(record: bytes, name: str) -> int | None:
     return int(size) if size.isdigit() else None
 
 
-def _syntax_problem(system: System, file: Path, recorded_bytes: int | None) -> list[str]:
+def _file_problem(system: System, file: Path, recorded_bytes: int | None) -> list[str]:
     """A Python file that was cut short or overwritten; one of the recorded size is taken as whole."""
     if recorded_bytes is not None and system.size(file) == recorded_bytes:
         return []
-    data = system.read_bytes(file)
+    data = system.read_bytes(file) or b""
     if isinstance(data, Unknown):
-        return [f"{type(data).__name__}: {data.reason}"]
+        return [f"OSError: {data.reason}"]
     try:
-        compile(data or b"", str(file), "exec", dont_inherit=True)
+        compile(data, str(file), "exec", dont_inherit=True)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         reason = error.msg if isinstance(error, SyntaxError) else str(error)
         return [f"{type(error).__name__}: {reason} ({file})"]
+    if file.name == "version.py" and b"__version__" not in data:
+        return [f"ImportError: cannot import name '__version__' from 'torch.version' ({file})"]
+    if recorded_bytes is not None and len(data) < recorded_bytes and not data.endswith(b"\n"):
+        return [f"AttributeError, since {file} is cut off: {len(data)} bytes of {recorded_bytes}"]
     return []
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 LONGEST_NAME = 20
 """Of the names that stand before values, the longest that decides where values begin."""
@@ -24,8 +24,7 @@ _CODES = {
 }
 
 
-@dataclass(frozen=True)
-class Span:
+class Span(NamedTuple):
     """A piece of a line in one look: bold, dim, red, yellow, cyan, green, or "" for plain."""
 
     text: str
@@ -35,8 +34,7 @@ class Span:
 Line = list[Span]
 
 
-@dataclass(frozen=True)
-class Chunk:
+class Chunk(NamedTuple):
     """What is never broken, and the blanks before it."""
 
     space: str

@@ -11,7 +11,7 @@ import os
 import platform
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from torchkit.render.legible import rewritten
 from torchkit.report import Report
@@ -36,8 +36,7 @@ COMMON_NAMES = frozenset(_COMMON_WORDS.split())
 """Names of users and hosts that say nothing of a person, and words that a report needs."""
 
 
-@dataclass(frozen=True)
-class Private:
+class Private(NamedTuple):
     """What is known to be private here; "" where it is unknown."""
 
     home: str = ""

@@ -1,0 +1,322 @@
+"""The command line as scripts see it: exit codes, stdout, stderr, every option of the contract."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from torchkit import __version__
+
+ROOT = Path(__file__).resolve().parent.parent
+
+HEALTHY: dict[str, Any] = {
+    "os_system": "linux",
+    "glibc_version": "2.36",
+    "python_version": "3.11.7",
+    "torch_version": "2.13.0+cpu",
+    "torch_cuda": None,
+    "torch_cxx11_abi": True,
+    "torch_cmake_prefix": "/opt/env/torch/share/cmake",
+    "driver_version": None,
+    "driver_cuda": None,
+    "gpus": [],
+    "gcc_version": "12.2.0",
+    "shm_total_bytes": 8 * 1024**3,
+}
+SMALL_SHM = {**HEALTHY, "shm_total_bytes": 64 * 1024**2}
+OLD_DRIVER = {
+    **HEALTHY,
+    "torch_version": "2.5.1+cu124",
+    "torch_cuda": "12.4",
+    "driver_version": "470.57.02",
+    "driver_cuda": "11.4",
+    "gpus": [{"name": "Tesla V100-SXM2-16GB", "capability": "7.0", "memory_bytes": 16 * 1024**3}],
+}
+
+
+def torchkit(*arguments: str, cwd: Path, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line as a child, in a pipe."""
+    return subprocess.run(
+        [sys.executable, "-m", "torchkit", *arguments],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=60,
+        check=False,
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environ},
+    )
+
+
+@pytest.fixture
+def saved(tmp_path: Path):
+    """Write a machine's facts to a file and give its name."""
+
+    def write(facts: dict[str, Any]) -> str:
+        path = tmp_path / "machine.json"
+        path.write_text(json.dumps({"facts": facts}))
+        return str(path)
+
+    return write
+
+
+def schema() -> dict[str, Any]:
+    return json.loads((ROOT / "torchkit" / "render" / "report.schema.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("facts", "options", "code"),
+    [
+        (HEALTHY, [], 0),
+        (SMALL_SHM, [], 0),
+        (SMALL_SHM, ["--strict"], 1),
+        (OLD_DRIVER, [], 1),
+        (OLD_DRIVER, ["--skip", "driver-too-old"], 0),
+        (OLD_DRIVER, ["--only", "shm-small"], 0),
+        (HEALTHY, ["--require", "torch>=2.4"], 0),
+        (HEALTHY, ["--require", "torch>=2.14"], 1),
+        (HEALTHY, ["--require", "gpu>=1"], 1),
+        (HEALTHY, ["--require", "cxx11_abi==1", "--require", "gcc<13,python==3.11"], 0),
+    ],
+)
+def test_the_exit_code_says_what_was_found(saved, tmp_path, facts, options, code) -> None:
+    done = torchkit("env", "--facts", saved(facts), *options, cwd=tmp_path)
+
+    assert done.returncode == code, done.stdout
+    assert done.stderr == ""
+
+
+def test_the_first_line_is_the_answer(saved, tmp_path) -> None:
+    done = torchkit("env", "--facts", saved(OLD_DRIVER), cwd=tmp_path)
+
+    assert done.stdout.splitlines()[0] == "1 problem: the driver is too old for this torch"
+
+
+def test_json_and_format_json_are_the_same_and_follow_the_schema(saved, tmp_path) -> None:
+    facts = saved(OLD_DRIVER)
+
+    short = torchkit("env", "--facts", facts, "--json", cwd=tmp_path)
+    long = torchkit("env", "--facts", facts, "--format", "json", cwd=tmp_path)
+
+    assert short.stdout == long.stdout
+    report = json.loads(short.stdout)
+    jsonschema.validate(report, schema())
+    assert (report["status"], report["exit_code"]) == ("fail", 1)
+    assert report["facts"]["driver_version"] == "470.57.02"
+
+
+def test_strict_shows_in_the_exit_code_of_the_json(saved, tmp_path) -> None:
+    done = torchkit("env", "--facts", saved(SMALL_SHM), "--json", "--strict", cwd=tmp_path)
+
+    assert json.loads(done.stdout)["exit_code"] == done.returncode == 1
+
+
+def test_quiet_says_nothing_where_all_is_well(saved, tmp_path) -> None:
+    assert torchkit("env", "--facts", saved(HEALTHY), "--quiet", cwd=tmp_path).stdout == ""
+
+
+def test_quiet_says_what_is_wrong(saved, tmp_path) -> None:
+    done = torchkit("env", "--facts", saved(OLD_DRIVER), "--quiet", cwd=tmp_path)
+
+    assert "driver-too-old" in done.stdout
+    assert "glibc" not in done.stdout
+
+
+def test_github_prints_workflow_commands(saved, tmp_path) -> None:
+    done = torchkit("env", "--facts", saved(OLD_DRIVER), "--format", "github", cwd=tmp_path)
+
+    assert "::error title=driver-too-old::driver 470.57.02 cannot run CUDA 12.4" in done.stdout
+
+
+def test_markdown_hides_a_home_folder_unless_told_not_to(saved, tmp_path) -> None:
+    facts = saved({**HEALTHY, "python_prefix": "/home/ada/env", "python_executable": "/home/ada/x"})
+
+    hidden = torchkit("env", "--facts", facts, "--format", "markdown", cwd=tmp_path)
+    shown = torchkit("env", "--facts", facts, "--format", "markdown", "--no-redact", cwd=tmp_path)
+
+    assert "ada" not in hidden.stdout
+    assert "/home/ada/env" in shown.stdout
+
+
+def test_output_writes_the_report_to_a_file(saved, tmp_path) -> None:
+    done = torchkit("env", "--facts", saved(OLD_DRIVER), "--output", "report.txt", cwd=tmp_path)
+
+    assert (done.stdout, done.returncode) == ("", 1)
+    assert (tmp_path / "report.txt").read_text().startswith("1 problem: ")
+
+
+def test_a_machine_that_was_saved_is_judged_the_same_again(tmp_path) -> None:
+    here = torchkit("env", "--json", "--save", "saved.json", cwd=tmp_path)
+
+    again = torchkit("env", "--json", "--facts", "saved.json", cwd=tmp_path)
+
+    first, second = json.loads(here.stdout), json.loads(again.stdout)
+    jsonschema.validate(json.loads((tmp_path / "saved.json").read_text()), schema())
+    assert second["facts"] == first["facts"]
+    assert second["findings"] == first["findings"]
+    assert second.get("artifacts") == first.get("artifacts")
+
+
+@pytest.mark.parametrize(
+    ("fact", "value"),
+    [
+        ("torch_version", "2.13.0+cpu\n"),
+        ("torch_cuda", "\n"),
+        ("torch_cxx11_abi", "true\n"),
+        ("torch_cmake_prefix", "/opt/env/torch/share/cmake\n"),
+        ("shm_total_bytes", "8589934592\n"),
+        ("gpus", "\n"),
+    ],
+)
+def test_get_prints_a_value_and_nothing_else(saved, tmp_path, fact, value) -> None:
+    done = torchkit("env", "--facts", saved(HEALTHY), "--get", fact, cwd=tmp_path)
+
+    assert (done.stdout, done.stderr, done.returncode) == (value, "", 0)
+
+
+def test_get_with_json_prints_json(saved, tmp_path) -> None:
+    done = torchkit("env", "--facts", saved(OLD_DRIVER), "--get", "gpus", "--json", cwd=tmp_path)
+
+    assert json.loads(done.stdout) == OLD_DRIVER["gpus"]
+
+
+def test_get_of_a_fact_that_could_not_be_told_is_no_answer(saved, tmp_path) -> None:
+    facts = saved({"driver_version": {"unknown": "nvidia-smi did not answer within 5 s"}})
+
+    done = torchkit("env", "--facts", facts, "--get", "driver_version", cwd=tmp_path)
+
+    assert (done.stdout, done.returncode) == ("", 2)
+    assert "nvidia-smi did not answer within 5 s" in done.stderr
+
+
+def test_list_names_every_check(tmp_path) -> None:
+    done = torchkit("env", "--list", "--json", cwd=tmp_path)
+
+    rows = json.loads(done.stdout)["tables"][0]["rows"]
+    assert {"driver-too-old", "requirement-unmet"} <= {row["id"] for row in rows}
+
+
+def test_only_runs_one_check(saved, tmp_path) -> None:
+    done = torchkit(
+        "env", "--facts", saved(OLD_DRIVER), "--only", "driver-too-old", "--json", cwd=tmp_path
+    )
+
+    assert [it["id"] for it in json.loads(done.stdout)["findings"]] == ["driver-too-old"]
+
+
+def test_python_examines_another_interpreter(tmp_path) -> None:
+    subprocess.run(
+        [sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "other")], check=True
+    )
+
+    done = torchkit("env", "--python", "other/bin/python", "--json", cwd=tmp_path)
+
+    facts = json.loads(done.stdout)["facts"]
+    assert facts["torch_version"] is None
+    assert facts["python_prefix"] == str(tmp_path / "other")
+
+
+def test_the_libtorch_download_that_fits_is_an_artifact(saved, tmp_path) -> None:
+    done = torchkit("env", "--facts", saved(OLD_DRIVER), "--json", cwd=tmp_path)
+
+    (artifact,) = json.loads(done.stdout)["artifacts"]
+    assert artifact["kind"] == "libtorch"
+    assert "/cu118/libtorch-cxx11-abi-shared-with-deps-2.7.1%2Bcu118.zip" in artifact["url"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["env", "--format", "xml"], "xml"),
+        (["env", "--only", "driver-to-old"], "driver-too-old"),
+        (["env", "--require", "torhc>=2"], "torch"),
+        (["env", "--require", "torch>=two"], "two"),
+        (["env", "--get", "torch_versoin"], "torch_version"),
+        (["env", "--facts", "not-there.json"], "not-there.json"),
+        (["env", "--python", "not-there"], "not-there"),
+        (["env", "--output", "no/such/folder/x", "--list"], "no/such/folder/x"),
+        (["env", "--nonsense"], "--nonsense"),
+        (["nonsense"], "nonsense"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_in_two_lines(tmp_path, arguments, named) -> None:
+    done = torchkit(*arguments, cwd=tmp_path)
+
+    lines = done.stderr.splitlines()
+    assert done.returncode == 2
+    assert [line.split(":")[0] for line in lines] == ["error", "hint"]
+    assert named in done.stderr
+    assert done.stdout == ""
+
+
+def test_with_json_a_failure_is_json_too(tmp_path) -> None:
+    done = torchkit("env", "--facts", "not-there.json", "--json", cwd=tmp_path)
+
+    report = json.loads(done.stdout)
+    jsonschema.validate(report, schema())
+    assert (report["status"], report["exit_code"], done.returncode) == ("unable", 2, 2)
+    assert "not-there.json" in report["error"]["message"]
+
+
+def test_version_and_schema(tmp_path) -> None:
+    assert torchkit("--version", cwd=tmp_path).stdout == f"torchkit {__version__}\n"
+    assert json.loads(torchkit("schema", cwd=tmp_path).stdout) == schema()
+
+
+def test_no_command_shows_the_help_and_is_no_answer(tmp_path) -> None:
+    done = torchkit(cwd=tmp_path)
+
+    assert done.returncode == 2
+    assert "Commands:" in done.stdout + done.stderr
+
+
+def test_a_pipe_gets_no_colour_and_no_wrapped_value(saved, tmp_path) -> None:
+    long = "/opt/" + "/".join(["a-rather-long-folder"] * 12)
+    facts = saved({**HEALTHY, "torch_problems": [f"ImportError: {long}: file too short"]})
+
+    done = torchkit("env", "--facts", facts, cwd=tmp_path)
+
+    assert "\x1b" not in done.stdout
+    assert long in done.stdout
+
+
+def test_a_reader_that_leaves_ends_it_quietly(tmp_path) -> None:
+    command = f'"{sys.executable}" -m torchkit env --list --json | head -c 1'
+
+    done = subprocess.run(
+        ["/bin/sh", "-c", command],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+
+    assert (done.stdout, done.stderr) == ("{", "")
+
+
+def test_from_python_a_report_is_returned_and_nothing_printed(capsys) -> None:
+    import torchkit as package
+
+    report = package.env(only=["shm-small"])
+
+    jsonschema.validate(report.to_dict(), schema())
+    assert [finding.id for finding in report.findings] == ["shm-small"]
+    assert capsys.readouterr().out == ""
+
+
+def test_from_python_what_cannot_be_answered_is_raised() -> None:
+    import torchkit as package
+
+    with pytest.raises(package.TorchkitError) as raised:
+        package.env(require=["torhc>=2"])
+
+    assert raised.value.hint == "did you mean torch?"
