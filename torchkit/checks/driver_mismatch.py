@@ -51,12 +51,13 @@ def judge(
         return does_not_apply("under WSL the driver is Windows' own, and libcuda a stub")
     said = driver_error if isinstance(driver_error, str) else ""
     library = driver_library_version if isinstance(driver_library_version, Version) else None
-    differs = library is not None and library != driver_version
-    if "mismatch" in said.lower() or "803" in said or (differs and driver_version > library):
-        name = f"libcuda {library}" if differs else "another version of NVIDIA's libraries"
+    other = library if library is not None and library != driver_version else None
+    is_older = other is not None and other < driver_version
+    if is_older or "mismatch" in said.lower() or "803" in said:
+        name = f"libcuda {other}" if other is not None else "another version of NVIDIA's libraries"
         return _mismatch(driver_version, name, said, is_container is True)
-    if differs:
-        return _newer_library(driver_version, f"libcuda {library}", gpus)
+    if other is not None:
+        return _newer_library(driver_version, f"libcuda {other}", gpus)
     own = newest_cuda_for_driver(driver_version)
     if isinstance(driver_cuda, Version) and own is not None and driver_cuda.major > own.major:
         return _newer_library(driver_version, f"a libcuda for CUDA {driver_cuda}", gpus)

@@ -96,7 +96,7 @@ def _several(installs: tuple[Install, ...]) -> Verdict:
             Evidence("imported", f"{_named(winner)} in {winner.path}"),
             *(Evidence("not imported", f"{_named(it)} in {it.path}") for it in installs[1:]),
         ],
-        fix=[_removal(winner, other)],
+        fix=_removal(winner, other),
         brief="torch is installed more than once",
     )
 
@@ -106,9 +106,9 @@ def _named(install: Install) -> str:
     return f"{install.version or 'an unknown version'}{by}"
 
 
-def _removal(winner: Install, other: Install) -> str:
+def _removal(winner: Install, other: Install) -> list[str]:
     """One of them goes with all its files, and what is wanted is put in place again."""
     again = reinstall_line(as_version(winner.version))
     if "conda" in (winner.manager, other.manager):
-        return f"conda remove pytorch && {again}"
-    return f"pip uninstall -y torch && pip uninstall -y torch; {again}"
+        return [f"conda remove pytorch && {again}"]
+    return ["pip uninstall -y torch   once for each of them", f"then {again}"]
