@@ -23,7 +23,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "lean_options": (),
     "machine": ("machine", "system", "errors", "versions"),
     "knowledge": ("knowledge", "errors", "versions"),
-    "advice": ("knowledge", "machine.facts", "versions"),
+    "advice": ("advice", "knowledge", "machine.facts", "versions"),
     "checks": (
         "checks",
         "report",

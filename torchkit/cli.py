@@ -6,8 +6,11 @@ before it is needed; `emit` prints and exits for every subcommand.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -15,11 +18,11 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from torchkit import __version__
-from torchkit.errors import TorchkitError
+from torchkit.errors import BadInput, TorchkitError
 from torchkit.lean_options import LeanCommand, LeanGroup
 from torchkit.render import Format
 from torchkit.report import ExitCode, Failure, Report
-from torchkit.streams import is_terminal, stdout, write, write_report
+from torchkit.streams import discard, is_terminal, stdout, write, write_report
 
 if TYPE_CHECKING:
     from torchkit.system import System
@@ -56,7 +59,7 @@ RedactOption = Annotated[
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        write(f"torchkit {__version__}\n", sys.stdout)
+        write(f"torchkit {__version__}\n", stdout())
         raise typer.Exit
 
 
@@ -187,54 +190,77 @@ def emit_text(text: str, output: Path | None) -> NoReturn:
 
 def main() -> None:
     """Run the command line and end the process with its exit code."""
+    for name in ("SIGTERM", "SIGHUP"):  # end as Ctrl-C does, so that no child stays behind
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _end)
     raise SystemExit(_run(sys.argv[1:]))
+
+
+def _end(number: int, _frame: object) -> NoReturn:
+    raise SystemExit(128 + number)  # as shells count
 
 
 def _run(arguments: list[str]) -> int:
     try:
-        code = app(arguments, prog_name="torchkit", standalone_mode=False)
+        return _answer(arguments)
     except TorchkitError as error:
         return _fail(Failure(error.message, error.hint), arguments)
     except (KeyboardInterrupt, typer.Abort):
         return 130  # 128 + SIGINT, as shells count
+
+
+def _answer(arguments: list[str]) -> int:
+    """The exit code of an answer. Raises TorchkitError, for wrong usage, too."""
+    try:
+        code = app(arguments, prog_name="torchkit", standalone_mode=False)
+    except OSError as error:  # typer's own help, on a full disk
+        if error.errno != errno.ENOSPC or error.filename is not None:
+            raise
+        discard(sys.stdout)
+        raise BadInput(f"cannot write the help: {(error.strerror or '').lower()}") from None
     except Exception as error:
         # usage errors of typer's parser; its classes have moved between releases, this has not
         if not hasattr(error, "format_message") or not hasattr(error, "exit_code"):
             raise
         if type(error).__name__ == "NoArgsIsHelpError":
-            write(f"{error.format_message()}\n", sys.stdout)
+            write(f"{error.format_message()}\n", stdout())
             return int(ExitCode.UNABLE)
-        return _fail(
-            Failure(error.format_message().rstrip(".\n"), f"see `{_help_line(arguments)}`"),
-            arguments,
-        )
+        message = " ".join(error.format_message().split()).rstrip(".")
+        message = message[:1].lower() + message[1:]
+        raise BadInput(message, hint=f"see `{_help_line(arguments)}`") from None
     return int(code or 0)
 
 
+def _command(arguments: list[str]) -> str | None:
+    """The subcommand that was asked for, where there is one of that name."""
+    commands = {it.name or it.callback.__name__ for it in app.registered_commands if it.callback}
+    return next((name for name in arguments if name in commands), None)
+
+
 def _help_line(arguments: list[str]) -> str:
-    commands = [
-        name
-        for name in arguments[:1]
-        if name
-        in {it.name or it.callback.__name__ for it in app.registered_commands if it.callback}
-    ]
-    return " ".join(["torchkit", *commands, "--help"])
+    return " ".join(filter(None, ["torchkit", _command(arguments), "--help"]))
 
 
 def _fail(failure: Failure, arguments: list[str]) -> int:
     """Two lines on stderr; with --json also JSON on stdout."""
-    lines = f"error: {failure.message}\n" + (f"hint:  {failure.hint}\n" if failure.hint else "")
-    if sys.stderr is not None:
-        write(lines, sys.stderr)
-    if _wants_json(arguments) and sys.stdout is not None:
-        command = next((name for name in arguments if not name.startswith("-")), "")
-        report = Report(command, failure=failure)
-        write(json.dumps(report.to_dict(), indent=2) + "\n", sys.stdout)
+    from torchkit.render.legible import legible, one_line
+
+    message, hint = (legible(one_line(text)) for text in (failure.message, failure.hint))
+    lines = f"error: {message}\n" + (f"hint:  {hint}\n" if hint else "")
+    report = Report(_command(arguments) or "torchkit", failure=failure)
+    texts = [(lines, sys.stderr)]
+    if _wants_json(arguments):
+        texts.append((json.dumps(report.to_dict(), indent=2) + "\n", sys.stdout))
+    for text, stream in texts:
+        with contextlib.suppress(TorchkitError):  # nobody is left to be told
+            if stream is not None:
+                write(text, stream)
     return int(ExitCode.UNABLE)
 
 
 def _wants_json(arguments: list[str]) -> bool:
-    pairs = zip(arguments, [*arguments[1:], ""], strict=True)
+    pairs = zip(arguments, [*arguments[1:], ""], strict=False)
     return any(
         option in ("--json", "--format=json") or (option == "--format" and value == "json")
         for option, value in pairs

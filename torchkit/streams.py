@@ -56,9 +56,9 @@ def write(text: str, stream: TextIO) -> None:
             stream.write(text)
             stream.flush()
     except BrokenPipeError:
-        _silence(stream)
+        discard(stream)
     except OSError as error:
-        _silence(stream)
+        discard(stream)
         raise BadInput(
             f"cannot write the report: {(error.strerror or str(error)).lower()}",
             hint="write it to a file: --output FILE",
@@ -73,8 +73,8 @@ def _encoded(text: str, encoding: str) -> bytes:
         return text.encode("ascii", "replace")
 
 
-def _silence(stream: TextIO) -> None:
-    """Nothing more is written, not even by the interpreter's last flush."""
+def discard(stream: TextIO) -> None:
+    """Nothing more is written to it, not even by the interpreter's last flush."""
     try:
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, stream.fileno())

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import platform
+import selectors
 import signal
 import stat
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,11 +25,25 @@ from typing import BinaryIO
 READ_LIMIT_BYTES = 4 * 1024**2
 """More of a text file than this is never read; the longest we need is a package's METADATA."""
 
+OUTPUT_LIMIT_BYTES = 4 * 1024**2
+"""A program that writes more than this is killed: what we ask for has some lines."""
+
+LINGER_S = 0.2
+"""How long a program's pipe is waited for after its end; something it started may hold it open."""
+
 NOTICE_AFTER_S = 1.0
 """How long a child may run before the user is told what is being waited for."""
 
 REAP_LIMIT_S = 1.0
 """How long a killed child may take to go; one stuck in the kernel (a wedged driver) is left."""
+
+
+_READ_ONLY = (
+    os.O_RDONLY
+    | getattr(os, "O_NONBLOCK", 0)  # a FIFO opens at once
+    | getattr(os, "O_NOCTTY", 0)  # a terminal does not become ours
+    | getattr(os, "O_BINARY", 0)  # Windows would end the file at a Ctrl-Z
+)
 
 
 @dataclass(frozen=True)
@@ -75,7 +90,19 @@ class System:
     @property
     def architecture(self) -> str:
         """`x86_64`, `aarch64`, `arm64`, `AMD64`: as the kernel calls it."""
-        return platform.machine()
+        if hasattr(os, "uname"):
+            return os.uname().machine
+        # not platform.machine(), which asks WMI from Python 3.12 on, and that can take its time
+        environ = self.environ
+        return environ.get("PROCESSOR_ARCHITEW6432") or environ.get("PROCESSOR_ARCHITECTURE", "")
+
+    @property
+    def release(self) -> str:
+        """The kernel's release: `6.1.0-18-amd64`, `23.5.0`, or `10.0.22631` on Windows."""
+        if hasattr(os, "uname"):
+            return os.uname().release
+        told: tuple[int, ...] = getattr(sys, "getwindowsversion", tuple)()[:3]
+        return ".".join(str(part) for part in told)
 
     def libc(self) -> str | None:
         """`glibc 2.36`, or None where the C library is not glibc."""
@@ -90,6 +117,13 @@ class System:
             return len(os.sched_getaffinity(0))
         except (AttributeError, OSError):
             return os.cpu_count() or Unknown("the operating system does not tell")
+
+    def memory_bytes(self) -> int | Unknown:
+        """The machine's memory in bytes, as the C library tells it: on Linux and macOS."""
+        try:
+            return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        except (AttributeError, ValueError, OSError):
+            return Unknown("the operating system does not tell")
 
     def working_folder(self) -> Path | None:
         """The current folder; None when it was deleted under us."""
@@ -125,7 +159,7 @@ class System:
     @contextlib.contextmanager
     def open(self, path: Path | str) -> Iterator[BinaryIO]:
         """A regular file, opened for reading bytes. Raises OSError; never waits on a FIFO."""
-        descriptor = os.open(self.path(path), os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        descriptor = os.open(self.path(path), _READ_ONLY)
         try:
             file = os.fdopen(descriptor, "rb")
         except OSError:  # a folder, whose descriptor Python leaves open
@@ -158,6 +192,12 @@ class System:
         except (OSError, ValueError):
             return False
 
+    def is_locked(self, path: Path | str) -> bool:
+        """Whether something is at this path that we may not read (a folder: not look into)."""
+        here = self.path(path)
+        needed = os.R_OK | os.X_OK if self.is_folder(path) else os.R_OK
+        return self.exists(path) and not os.access(here, needed)
+
     def names_in(self, folder: Path | str) -> tuple[str, ...]:
         """Names of the entries of a folder, sorted; none when it cannot be listed."""
         try:
@@ -189,12 +229,21 @@ class System:
 
     def which(self, program: str) -> Path | None:
         """The program that PATH gives, as the machine's own path."""
-        if os.sep in program:
-            return Path(program) if self._is_program(Path(program)) else None
+        if os.sep in program or (os.altsep and os.altsep in program):
+            return self._with_suffix(Path(program))
         for folder in self.environ.get("PATH", os.defpath).split(os.pathsep):
-            if folder and self._is_program(Path(folder) / program):
-                return Path(folder) / program
+            found = self._with_suffix(Path(folder) / program) if folder else None
+            if found is not None:
+                return found
         return None
+
+    def _with_suffix(self, path: Path) -> Path | None:
+        """The program of this name; on Windows that may be path.exe, which a name leaves out."""
+        if self.platform == "win32":
+            for suffix in self.environ.get("PATHEXT", ".COM;.EXE;.BAT;.CMD").lower().split(";"):
+                if suffix and self._is_program(path.with_name(path.name + suffix)):
+                    return path.with_name(path.name + suffix)
+        return path if self._is_program(path) else None
 
     def _is_program(self, path: Path) -> bool:
         here = self.path(path)
@@ -230,10 +279,13 @@ class System:
             return Unknown(f"cannot run {name}: {_reason(error)}")
         notice = self._notice_later(f"waiting for {name}, at most {limit_s:g} s")
         try:
-            stdout, stderr = child.communicate(timeout=limit_s)
+            stdout, stderr = _collect(child, limit_s)
         except subprocess.TimeoutExpired:
             self._end(child)
             return TimedOut(f"{name} did not answer within {limit_s:g} s")
+        except _TooMuchError:
+            self._end(child)
+            return Unknown(f"{name} wrote more than {OUTPUT_LIMIT_BYTES // 1024**2} MiB")
         except BaseException:  # Ctrl-C among them: no child stays behind
             self._end(child)
             raise
@@ -267,12 +319,51 @@ class System:
                 os.killpg(child.pid, signal.SIGKILL)
             else:
                 child.kill()
-        for pipe in (child.stdout, child.stderr):
-            if pipe is not None:
-                with contextlib.suppress(OSError):
-                    pipe.close()
+        _close_pipes(child)
         with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(timeout=REAP_LIMIT_S)
+
+
+class _TooMuchError(Exception):
+    """A program writes without end."""
+
+
+def _collect(child: subprocess.Popen[bytes], limit_s: float) -> tuple[bytes, bytes]:
+    """What a child writes until it ends. Raises subprocess.TimeoutExpired and _TooMuchError."""
+    if os.name != "posix":  # selectors knows no pipes there
+        return child.communicate(timeout=limit_s)
+    deadline = time.monotonic() + limit_s
+    pipes = (pipe.fileno() for pipe in (child.stdout, child.stderr) if pipe is not None)
+    written = {pipe: bytearray() for pipe in pipes}
+    with selectors.DefaultSelector() as selector:
+        for pipe in written:
+            selector.register(pipe, selectors.EVENT_READ)
+        while selector.get_map():
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                raise subprocess.TimeoutExpired(child.args, limit_s)
+            ready = selector.select(min(left_s, LINGER_S))
+            if not ready and child.poll() is not None:
+                System._end(child)  # what it left behind goes too
+                break
+            for key, _ in ready:
+                data = os.read(key.fd, 65536)
+                written[key.fd] += data
+                if not data:
+                    selector.unregister(key.fd)
+                elif len(written[key.fd]) > OUTPUT_LIMIT_BYTES:
+                    raise _TooMuchError
+    child.wait(timeout=max(deadline - time.monotonic(), 0))
+    _close_pipes(child)
+    stdout, stderr = written.values()
+    return bytes(stdout), bytes(stderr)
+
+
+def _close_pipes(child: subprocess.Popen[bytes]) -> None:
+    for pipe in (child.stdout, child.stderr):
+        if pipe is not None:
+            with contextlib.suppress(OSError):
+                pipe.close()
 
 
 def _reason(error: BaseException) -> str:

@@ -12,17 +12,26 @@ __all__ = ["InvalidVersion", "Version", "as_version"]
 
 
 class Version(_Version):
-    """A PEP 440 version that keeps its text."""
+    """A PEP 440 version that keeps its text.
+
+    `packaging` 26 derives versions from one another without calling `__init__`; those have no
+    text of their own and print as it prints them.
+    """
+
+    _text: str | None = None
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
-        self._text = text.strip()
+        self._text = text.strip().lstrip("vV")  # "v2.13" is not split at its dots by packaging 26.0
+
+    def __reduce__(self) -> tuple[type[Version], tuple[str]]:
+        return (type(self), (str(self),))
 
     def __str__(self) -> str:
-        return self._text
+        return super().__str__() if self._text is None else self._text
 
     def __repr__(self) -> str:
-        return f"<Version({self._text!r})>"
+        return f"<Version({str(self)!r})>"
 
     def __hash__(self) -> int:
         return super().__hash__()
@@ -47,5 +56,5 @@ def as_version(text: str | None) -> Version | None:
         return None
     try:
         return Version(text)
-    except InvalidVersion:
+    except ValueError:  # InvalidVersion, and Python's refusal of numbers of thousands of digits
         return None

@@ -135,7 +135,7 @@ def _with_fitting_torch(verdict: Verdict, facts: Facts) -> Verdict:
     """The verdict with the line that installs a torch for this machine, where its fix asks for it."""
     if not verdict.fix:
         return verdict
-    from torchkit.advice import FITTING_TORCH, install_line
+    from torchkit.advice.lines import FITTING_TORCH, install_line
 
     if FITTING_TORCH not in verdict.fix:
         return verdict

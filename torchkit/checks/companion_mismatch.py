@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torchkit.advice import PAIRED, companion_line
+from torchkit.advice.lines import PAIRED, companion_lines
 from torchkit.knowledge.compat import companion_for, torch_for_companion
 from torchkit.machine.facts import Companion, Unknown
 from torchkit.report import (
@@ -102,7 +102,9 @@ def _verdict(troubles: list[Trouble], torch_version: Version) -> Verdict:
     evidence = [Evidence(WOULD_FAIL_WITH, first.error)] if first.error else []
     for it in troubles:
         evidence += [Evidence("found", it.found), Evidence("needed", it.needed)]
-    fix = [_fix(it, torch_version) for it in troubles]
+    wrong = [it.companion for it in troubles if it.name != "triton"]
+    fix = companion_lines(wrong, torch_version)
+    fix += [_triton_fix(it) for it in troubles if it.name == "triton"]
     more = f" (and {', '.join(it.name for it in troubles[1:])})" if len(troubles) > 1 else ""
     build = fail if first.status is Status.FAIL else warn
     return build(
@@ -113,10 +115,8 @@ def _verdict(troubles: list[Trouble], torch_version: Version) -> Verdict:
     )
 
 
-def _fix(trouble: Trouble, torch_version: Version) -> str:
-    if trouble.name == "triton":
-        return f"pip install '{trouble.needed.partition(' for ')[0]}'"
-    return companion_line(trouble.companion, torch_version)
+def _triton_fix(trouble: Trouble) -> str:
+    return f"pip install '{trouble.needed.partition(' for ')[0]}'"
 
 
 def _flavour(
@@ -185,9 +185,10 @@ def _asks_for_another(one: Companion, torch_version: Version) -> str | None:
         wanted = SpecifierSet(one.requires_torch)
     except InvalidSpecifier:
         return None
-    met = wanted.contains(torch_version.public, prereleases=True) or wanted.contains(
-        str(torch_version), prereleases=True
-    )
+    texts = [torch_version.public, str(torch_version)]
+    if torch_version.is_prerelease and not torch_version.is_devrelease:
+        texts.append(torch_version.base)  # NVIDIA calls its build of 2.6.0 "2.6.0a0+…"
+    met = any(wanted.contains(text, prereleases=True) for text in texts)
     return None if met else one.requires_torch.replace(" ", "")
 
 

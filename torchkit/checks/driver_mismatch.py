@@ -21,7 +21,14 @@ the stray libcuda: the container runtime brings the host's own.
 
 from __future__ import annotations
 
-from torchkit.knowledge.compat import is_data_center_gpu, newest_cuda_for_driver
+import re
+
+from torchkit.advice.lines import driver_update
+from torchkit.knowledge.compat import (
+    is_data_center_gpu,
+    newest_cuda_for_driver,
+    toolkit_driver,
+)
 from torchkit.machine.facts import Gpu, Unknown
 from torchkit.report import WOULD_FAIL_WITH, Evidence, Verdict, does_not_apply, fail, info, ok
 from torchkit.versions import Version
@@ -53,14 +60,20 @@ def judge(
     library = driver_library_version if isinstance(driver_library_version, Version) else None
     other = library if library is not None and library != driver_version else None
     is_older = other is not None and other < driver_version
-    if is_older or "mismatch" in said.lower() or "803" in said:
+    if is_older or "mismatch" in said.lower() or re.search(r"\b803\b", said):
         name = f"libcuda {other}" if other is not None else "another version of NVIDIA's libraries"
         return _mismatch(driver_version, name, said, is_container is True)
     if other is not None:
-        return _newer_library(driver_version, f"libcuda {other}", gpus)
+        return _newer_library(driver_version, f"libcuda {other}", gpus, str(other), is_container)
     own = newest_cuda_for_driver(driver_version)
     if isinstance(driver_cuda, Version) and own is not None and driver_cuda.major > own.major:
-        return _newer_library(driver_version, f"a libcuda for CUDA {driver_cuda}", gpus)
+        return _newer_library(
+            driver_version,
+            f"a libcuda for CUDA {driver_cuda}",
+            gpus,
+            str(toolkit_driver(driver_cuda) or f"one for CUDA {driver_cuda}"),
+            is_container,
+        )
     return ok(
         f"kernel driver and libcuda are both {driver_version}"
         if library
@@ -69,7 +82,11 @@ def judge(
 
 
 def _newer_library(
-    driver_version: Version, library: str, gpus: tuple[Gpu, ...] | None | Unknown
+    driver_version: Version,
+    library: str,
+    gpus: tuple[Gpu, ...] | None | Unknown,
+    needed: str,
+    is_container: bool | None | Unknown,
 ) -> Verdict:
     """Newer than the kernel's: NVIDIA's compatibility package, or an upgrade without a reboot."""
     known = [gpu.name for gpu in gpus] if isinstance(gpus, tuple) else []
@@ -84,7 +101,7 @@ def _newer_library(
             ],
             fix=[
                 "remove the cuda-compat package or its folder from LD_LIBRARY_PATH",
-                "or update the NVIDIA driver",
+                driver_update(needed, is_wsl=False, is_container=is_container),
             ],
             brief="kernel driver and libcuda differ",
         )

@@ -18,7 +18,7 @@ nothing is wrong: a CUDA build of torch runs there on the CPU.
 
 from __future__ import annotations
 
-from torchkit.advice import driver_installation
+from torchkit.advice.lines import driver_installation
 from torchkit.machine.facts import Gpu, Unknown
 from torchkit.report import WOULD_FAIL_WITH, Evidence, Verdict, does_not_apply, fail, info, ok
 from torchkit.versions import Version
@@ -154,6 +154,5 @@ def _library_installation(driver_version: Version, os_name: str | None | Unknown
 
 
 def _container_fix(runtime: str | None | Unknown) -> str:
-    return CONTAINER_FIX.get(
-        runtime if isinstance(runtime, str) else "docker", CONTAINER_FIX["docker"]
-    )
+    named = runtime if isinstance(runtime, str) else "docker"
+    return CONTAINER_FIX.get(named, "start the container with the host's NVIDIA GPUs")

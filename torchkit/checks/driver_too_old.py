@@ -22,7 +22,7 @@ Update the driver, or install a torch build for an older CUDA.
 
 from __future__ import annotations
 
-from torchkit.advice import FITTING_TORCH, driver_update
+from torchkit.advice.lines import FITTING_TORCH, driver_update
 from torchkit.knowledge.compat import minimum_driver, newest_cuda_for_driver, toolkit_driver
 from torchkit.machine.facts import Unknown
 from torchkit.report import (
@@ -63,7 +63,7 @@ def judge(
         if runs is not None and runs.major >= torch_cuda.major:
             return ok(_by_library(driver_version, torch_cuda, runs, needed))
         where = driver_update(
-            str(needed or f"one for CUDA {torch_cuda.major}.0"),
+            str(needed or f"one that runs CUDA {torch_cuda.major}.0"),
             is_wsl=is_wsl,
             is_container=is_container,
         )
@@ -99,9 +99,13 @@ def _too_old(
     where: str,
 ) -> Verdict:
     number = f" (found version {newest.major * 1000 + newest.minor * 10})" if newest else ""
-    wanted = str(needed) if needed is not None else f"a driver for CUDA {torch_cuda.major}.0"
+    message = f"driver {driver_version} cannot run CUDA {torch_cuda}, which needs {needed} or newer"
+    if needed is None:
+        message = (
+            f"driver {driver_version} runs CUDA up to {newest}, torch is built for {torch_cuda}"
+        )
     return fail(
-        f"driver {driver_version} cannot run CUDA {torch_cuda}, which needs {wanted} or newer",
+        message,
         evidence=[
             Evidence(
                 WOULD_FAIL_WITH,

@@ -18,7 +18,7 @@ itself is never replaced: everything on the system stands on it.
 
 from __future__ import annotations
 
-from torchkit.advice import FITTING_TORCH
+from torchkit.advice.lines import FITTING_TORCH
 from torchkit.knowledge.compat import torch_release
 from torchkit.machine.facts import Unknown
 from torchkit.report import WOULD_FAIL_WITH, Evidence, Verdict, could_not_look, fail, ok

@@ -21,7 +21,7 @@ the fix names the last one that had it.
 
 from __future__ import annotations
 
-from torchkit.advice import FITTING_TORCH
+from torchkit.advice.lines import FITTING_TORCH
 from torchkit.knowledge.compat import architectures, doubtfully_served_by, served_by
 from torchkit.machine.facts import Gpu, Unknown
 from torchkit.report import (
@@ -60,8 +60,13 @@ def judge(
     told = [gpu for gpu in gpus if gpu.capability is not None]
     if not told:
         return could_not_look(f"the compute capability of {gpus[0].name} is not known")
-    unserved = [gpu for gpu in told if served_by(archs, gpu.capability or "") is None]
-    doubtful = doubtfully_served_by(archs, unserved[0].capability or "") if unserved else None
+    serving = {gpu: served_by(archs, gpu.capability or "", cuda=torch_cuda) for gpu in told}
+    unserved = [gpu for gpu in told if serving[gpu] is None]
+    doubtful = (
+        doubtfully_served_by(archs, unserved[0].capability or "", cuda=torch_cuda)
+        if unserved
+        else None
+    )
     if doubtful:
         return warn(
             f"this torch has code for desktop GPUs of {unserved[0].name}'s generation only "
@@ -74,10 +79,9 @@ def judge(
             brief=f"this torch may have no code for {unserved[0].name}",
         )
     if unserved:
-        return _unsupported(unserved[0], torch_version, archs, source)
-    by_ptx = [
-        gpu for gpu in told if (served_by(archs, gpu.capability or "") or "").startswith("compute")
-    ]
+        served = [number for number, gpu in enumerate(gpus) if serving.get(gpu) is not None]
+        return _unsupported(unserved[0], gpus, served, torch_version, archs, source)
+    by_ptx = [gpu for gpu in told if (serving[gpu] or "").startswith("compute")]
     if by_ptx:
         return info(
             f"torch has only PTX for {by_ptx[0].name} ({by_ptx[0].capability}): the first start "
@@ -106,17 +110,29 @@ def _archs(
 
 
 def _unsupported(
-    gpu: Gpu, torch_version: Version | Unknown, archs: tuple[str, ...], source: str
+    gpu: Gpu,
+    gpus: tuple[Gpu, ...],
+    served: list[int],
+    torch_version: Version | Unknown,
+    archs: tuple[str, ...],
+    source: str,
 ) -> Verdict:
     name = f"torch {torch_version}" if isinstance(torch_version, Version) else "this torch"
     number = (gpu.capability or "").replace(".", "")
-    return fail(
-        f"{name} has no code for {gpu.name}, compute capability {gpu.capability}",
+    build, fix = fail, FITTING_TORCH
+    message = f"{name} has no code for {gpu.name}, compute capability {gpu.capability}"
+    if served:
+        message += f"; it runs on {gpus[served[0]].name}"
+        visible = ",".join(str(index) for index in served)
+        build = warn
+        fix = f"export CUDA_DEVICE_ORDER=PCI_BUS_ID CUDA_VISIBLE_DEVICES={visible}"
+    return build(
+        message,
         evidence=[
             Evidence(WOULD_FAIL_WITH, NO_KERNEL),
             Evidence("found", " ".join(archs), source),
             Evidence("needed", f"sm_{number}, or PTX for {gpu.capability} or below"),
         ],
-        fix=[FITTING_TORCH],
+        fix=[fix],
         brief=f"this torch has no code for {gpu.name}",
     )

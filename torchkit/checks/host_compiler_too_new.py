@@ -20,7 +20,8 @@ CMake, NVCC_CCBIN for nvcc itself. Or take a newer toolkit.
 
 from __future__ import annotations
 
-from torchkit.knowledge.compat import gcc_max
+from torchkit.advice.lines import compiler_installation
+from torchkit.knowledge.compat import cuda_toolkits, gcc_max
 from torchkit.machine.facts import Unknown, why_unknown
 from torchkit.report import (
     WOULD_FAIL_WITH,
@@ -43,6 +44,7 @@ def judge(
     nvcc_clang_max: int | None | Unknown,
     host_compiler: str | None | Unknown,
     os_system: str | None | Unknown,
+    os_name: str | None | Unknown,
 ) -> Verdict:
     if os_system == "windows":
         return does_not_apply("on Windows nvcc uses Visual Studio's compiler")
@@ -73,25 +75,20 @@ def judge(
             Evidence("found", f"{kind} {version}"),
             Evidence("needed", f"{kind} {bound} or older, to compile CUDA code", source),
         ],
-        fix=[
-            f"install {_named(kind, bound)[1]}, then: {_exports(*_named(kind, bound))}",
-            "or install a newer CUDA toolkit of the same major version",
-        ],
+        fix=_fix(kind, version, bound, os_name),
         brief=f"{kind} is too new for nvcc",
     )
 
 
-def _named(kind: str, major: int) -> tuple[str, str]:
-    return (
-        (f"gcc-{major}", f"g++-{major}")
-        if kind == "gcc"
-        else (f"clang-{major}", f"clang++-{major}")
-    )
-
-
-def _exports(c: str, cxx: str) -> str:
-    """CC is what torch's cpp_extension hands to nvcc, CUDAHOSTCXX what CMake does."""
-    return f"export CC={c} CXX={cxx} CUDAHOSTCXX={cxx}"
+def _fix(kind: str, version: Version, bound: int, os_name: str | None | Unknown) -> list[str]:
+    if kind != "gcc":
+        return [f"install clang {bound}, then: export NVCC_CCBIN=clang++-{bound}"]
+    fix = [compiler_installation(bound, os_name, for_nvcc=True)]
+    taking = [toolkit for toolkit in cuda_toolkits() if toolkit.gcc_max >= version.major]
+    if taking:
+        oldest = taking[0].version
+        fix.append(f"or install CUDA {oldest} or newer, whose nvcc takes gcc {version.major}")
+    return fix
 
 
 def _compiler(

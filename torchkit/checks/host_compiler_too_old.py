@@ -18,6 +18,7 @@ Install a newer g++ and name it: `export CC=gcc-13 CXX=g++-13`.
 
 from __future__ import annotations
 
+from torchkit.advice.lines import compiler_installation
 from torchkit.knowledge.compat import newest_torch, torch_release
 from torchkit.machine.facts import Unknown
 from torchkit.report import (
@@ -38,8 +39,15 @@ GCC_FOR_STANDARD = {11: 5, 14: 5, 17: 7, 20: 10}
 """First gcc major whose -std=c++NN is complete enough for torch's headers (gcc's status page)."""
 
 
+USUAL_GCC = 11
+"""What a fix names where any newer g++ will do: most distributions offer it."""
+
+
 def judge(
-    gcc_version: Version, torch_version: Version | None, os_system: str | None | Unknown
+    gcc_version: Version,
+    torch_version: Version | None,
+    os_system: str | None | Unknown,
+    os_name: str | None | Unknown,
 ) -> Verdict:
     if os_system == "windows":
         return does_not_apply("on Windows extensions are built with Visual Studio's compiler")
@@ -67,6 +75,6 @@ def judge(
                 f"g++ {needed} or newer, to build extensions or link libtorch (C++{standard})",
             ),
         ],
-        fix=[f"install g++ {needed} or newer and name it: export CC=gcc-{needed} CXX=g++-{needed}"],
+        fix=[compiler_installation(max(needed, USUAL_GCC), os_name, for_nvcc=False)],
         brief=f"g++ is too old to build against {name}",
     )

@@ -45,6 +45,8 @@ def judge(
         if by_path
         else f"remove {first.winner}, or the package that brings it"
     ]
+    if by_path:
+        fix.append("or see whether it helps: env -u LD_LIBRARY_PATH python …")
     if fatal:
         said = (
             [text for text in torch_problems or () if str(first.missing) in text]

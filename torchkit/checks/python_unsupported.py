@@ -18,7 +18,7 @@ Take a Python that has wheels for the torch you want, or the torch release that 
 
 from __future__ import annotations
 
-from torchkit.advice import FITTING_TORCH
+from torchkit.advice.lines import FITTING_TORCH
 from torchkit.knowledge.compat import (
     newest_torch,
     newest_torch_for_python,

@@ -18,12 +18,16 @@ is right, and this check says so.
 
 from __future__ import annotations
 
-from torchkit.advice import FITTING_TORCH
+from torchkit.advice.lines import FITTING_TORCH
 from torchkit.machine.facts import Gpu, Unknown
 from torchkit.report import WOULD_FAIL_WITH, Evidence, Verdict, does_not_apply, ok, warn
 from torchkit.versions import Version
 
 AREA = "torch"
+
+
+OLDEST_SERVED = (3, 7)
+"""The lowest compute capability that a build of torch 2 has code for (see knowledge/gpus.toml)."""
 
 
 def judge(
@@ -38,6 +42,9 @@ def judge(
         return does_not_apply("this torch is built for GPUs of another maker")
     if not gpus:
         return ok(f"torch {torch_version} is a CPU build on a machine without an NVIDIA GPU")
+    told = [gpu.capability for gpu in gpus if gpu.capability]
+    if told and all(_number(capability) < OLDEST_SERVED for capability in told):
+        return ok(f"torch {torch_version} is a CPU build; none has code for {gpus[0].name}")
     return warn(
         f"torch {torch_version} is a build without CUDA, beside {gpus[0].name}",
         evidence=[
@@ -48,3 +55,7 @@ def judge(
         fix=[FITTING_TORCH],
         brief="torch is a CPU build beside a GPU",
     )
+
+
+def _number(capability: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in capability.split("."))

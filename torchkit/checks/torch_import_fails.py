@@ -19,7 +19,7 @@ Reinstall torch together with what it depends on. For an executable stack (offic
 
 from __future__ import annotations
 
-from torchkit.advice import FITTING_TORCH, reinstall_line
+from torchkit.advice.lines import FITTING_TORCH, reinstall_line
 from torchkit.knowledge.compat import window
 from torchkit.machine.facts import Library, Unknown, why_unknown
 from torchkit.report import (

@@ -18,7 +18,7 @@ that it went into this interpreter and not into another one.
 
 from __future__ import annotations
 
-from torchkit.advice import FITTING_TORCH
+from torchkit.advice.lines import FITTING_TORCH
 from torchkit.machine.facts import Unknown
 from torchkit.report import WOULD_FAIL_WITH, Evidence, Verdict, fail, info, ok
 from torchkit.versions import Version

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import re
 
-from torchkit.advice import reinstall_line
+from torchkit.advice.lines import reinstall_line
 from torchkit.machine.facts import Install, Unknown
 from torchkit.report import WOULD_FAIL_WITH, Evidence, Verdict, does_not_apply, fail, ok, warn
 from torchkit.versions import as_version

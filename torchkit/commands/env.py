@@ -7,23 +7,22 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from torchkit import checks
-from torchkit.advice import libtorch_advice, uses_cxx11_abi
 from torchkit.checks.requirement_unmet import AREA as REQUIREMENT_AREA
 from torchkit.checks.requirement_unmet import judge as judge_requirement
 from torchkit.checks.requirement_unmet import parse_requirements
+from torchkit.commands.overview import libtorch_artifacts, machine_table
 from torchkit.errors import BadInput
-from torchkit.machine.facts import GLOSSARY, Facts, Gpu, Unknown, Value, plain
+from torchkit.machine.facts import GLOSSARY, Facts, Unknown, Value, plain
 from torchkit.machine.interpreter import other_interpreter, own_interpreter
 from torchkit.machine.survey import survey
-from torchkit.report import Artifact, Finding, Report, Table
+from torchkit.report import Finding, Report, Table
 from torchkit.system import System
-from torchkit.units import readable
-from torchkit.versions import Version
 
 REQUIREMENT_ID = "requirement-unmet"
 
@@ -59,7 +58,7 @@ def run(
         "env",
         findings=checks.worst_first(findings),
         tables=(machine_table(known),),
-        artifacts=_libtorch(known) if not only else (),
+        artifacts=libtorch_artifacts(known) if not only else (),
         facts=known.to_json(),
     )
     if save is not None:
@@ -131,7 +130,7 @@ def read_facts(path: Path) -> Facts:
     """
     hint = "give a file that `torchkit env --save FILE` wrote"
     try:
-        if not path.is_file() and str(path) != "/dev/stdin":
+        if not path.is_file() and not re.fullmatch(r"/dev/(stdin|fd/\d+)", str(path)):
             raise BadInput(
                 f"{path} is {'no regular file' if path.exists() else 'not there'}", hint=hint
             )
@@ -176,153 +175,6 @@ def _chosen(only: Sequence[str], skip: Sequence[str]) -> tuple[str, ...]:
         check_id
         for check_id in checks.automatic_ids()
         if (not only or check_id in only) and check_id not in skip
-    )
-
-
-# --- the compact list of facts
-
-
-def machine_table(facts: Facts) -> Table:
-    """The machine in a few lines: what people ask for first."""
-    lines = {
-        "torch": _torch_line(facts),
-        "driver": _driver_line(facts),
-        "build": _build_line(facts),
-        "system": _system_line(facts),
-    }
-    rows = tuple({"area": area, "value": value} for area, value in lines.items() if value)
-    return Table("machine", ("area", "value"), rows)
-
-
-def _joined(*parts: str | None) -> str:
-    return " · ".join(part for part in parts if part)
-
-
-def _torch_line(facts: Facts) -> str:
-    version, python = facts["torch_version"], facts.known("python_version")
-    abi, cuda = facts.known("torch_cxx11_abi"), facts.known("torch_cuda")
-    if isinstance(version, Unknown):
-        torch = f"unknown ({version.reason})"
-    else:
-        torch = str(version) if version is not None else "none"
-    prefix = facts.known("python_prefix")
-    return _joined(
-        torch,
-        f"CUDA {cuda}" if cuda is not None else None,
-        None if abi is None else f"C++11 ABI {'new' if abi else 'old'}",
-        f"Python {python}" + (f" ({prefix})" if prefix else "") if python is not None else None,
-    )
-
-
-def _driver_line(facts: Facts) -> str:
-    version, cuda = facts["driver_version"], facts.known("driver_cuda")
-    gpus = facts.known("gpus") or ()
-    if isinstance(version, Unknown):
-        return f"unknown ({version.reason})"
-    if version is None and not gpus:
-        return "no NVIDIA driver"
-    return _joined(
-        str(version) if version is not None else "of the system",
-        f"CUDA up to {cuda}" if cuda is not None else None,
-        _gpus(gpus) or "no GPU in reach",
-    )
-
-
-def _gpus(gpus: Sequence[Gpu]) -> str:
-    """Equal ones once: `4x NVIDIA A100 (8.0, 40 GiB)`."""
-    texts: dict[str, int] = {}
-    for gpu in gpus:
-        told = [gpu.capability, readable(gpu.memory_bytes) if gpu.memory_bytes else None]
-        inside = ", ".join(part for part in told if part)
-        text = f"{gpu.name} ({inside})" if inside else gpu.name
-        texts[text] = texts.get(text, 0) + 1
-    return " · ".join(f"{count}x {text}" if count > 1 else text for text, count in texts.items())
-
-
-def _build_line(facts: Facts) -> str:
-    gcc, clang = facts.known("gcc_version"), facts.known("clang_version")
-    nvcc, bound = facts.known("nvcc_version"), facts.known("nvcc_gcc_max")
-    cmake = facts.known("cmake_version")
-    return (
-        _joined(
-            f"gcc {gcc}" if gcc is not None else None,
-            f"clang {clang}" if clang is not None else None,
-            f"nvcc {nvcc}" + (f" (takes gcc up to {bound})" if bound else "")
-            if nvcc is not None
-            else None,
-            f"cmake {cmake}" if cmake is not None else None,
-        )
-        or "no compiler, nvcc or cmake"
-    )
-
-
-def _system_line(facts: Facts) -> str:
-    limit, total = facts.known("memory_limit_bytes"), facts.known("memory_total_bytes")
-    memory = min((size for size in (limit, total) if size is not None), default=None)
-    cpus = facts.known("cpu_limit") or facts.known("cpu_count")
-    glibc, shm = facts.known("glibc_version"), facts.known("shm_total_bytes")
-    runtime = facts.known("container_runtime")
-    return _joined(
-        facts.known("os_name"),
-        facts.known("jetson_model"),
-        "WSL" if facts.known("is_wsl") else None,
-        f"glibc {glibc}" if glibc is not None else None,
-        f"container ({runtime})"
-        if runtime
-        else "container"
-        if facts.known("is_container")
-        else None,
-        f"{cpus:g} CPUs" if cpus else None,
-        readable(memory) if memory else None,
-        f"/dev/shm {readable(shm)}" if shm else None,
-    )
-
-
-# --- which libtorch fits
-
-
-def _libtorch(facts: Facts) -> tuple[Artifact, ...]:
-    """The download that fits this machine and why; nothing where the facts do not settle it."""
-    driver, gpus = facts["driver_version"], facts["gpus"]
-    if isinstance(driver, Unknown) and isinstance(gpus, Unknown):
-        return ()
-    known_gpus: tuple[Gpu, ...] = gpus if isinstance(gpus, tuple) else ()
-    glibc, gcc = facts.known("glibc_version"), facts.known("gcc_version")
-    system = facts.known("os_system") or ("linux" if glibc is not None else None)
-    if system is None or facts.known("jetson_model"):
-        return ()
-    found = libtorch_advice(
-        os_system=system,
-        architecture=facts.known("cpu_architecture") or "x86_64",
-        driver_version=driver if isinstance(driver, Version) else None,
-        gpus=known_gpus,
-        glibc_version=glibc,
-        gcc_version=gcc,
-        windows_driver=facts.known("is_wsl") is True,
-    )
-    if found is None:
-        return ()
-    build = 'cmake -DCMAKE_PREFIX_PATH="$PWD/libtorch" -S . -B build'
-    return (
-        Artifact(
-            "libtorch",
-            "libtorch for this machine",
-            url=found.zip.url,
-            why=(*found.why, *_installed_instead(facts)),
-            commands=(build,),
-        ),
-    )
-
-
-def _installed_instead(facts: Facts) -> tuple[str, ...]:
-    """The installed torch is a libtorch too, where its ABI is the compiler's."""
-    prefix, abi = facts.known("torch_cmake_prefix"), facts.known("torch_cxx11_abi")
-    gcc, glibc = facts.known("gcc_version"), facts.known("glibc_version")
-    if not prefix or abi is not uses_cxx11_abi(gcc, glibc):
-        return ()
-    return (
-        f"or no download: the installed torch {facts.known('torch_version')} is one, with "
-        f"-DCMAKE_PREFIX_PATH={prefix}",
     )
 
 

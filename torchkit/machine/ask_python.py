@@ -18,7 +18,7 @@ def find_torch(path: "list") -> object:  # type: ignore[type-arg]  # Python 3.6 
                 spec = PathFinder.find_spec("torch", path)
             else:
                 spec = finder.find_spec("torch", None, None)
-        except Exception:  # noqa: BLE001, S112 - a stranger's import hook may raise anything
+        except (Exception, SystemExit):  # noqa: BLE001, S112 - a stranger's import hook may raise anything
             continue
         if spec is None:
             continue
@@ -30,17 +30,22 @@ def find_torch(path: "list") -> object:  # type: ignore[type-arg]  # Python 3.6 
 
 
 def describe(own_folder: object = None) -> "dict":  # type: ignore[type-arg]  # as above
-    """A dictionary of plain values. `own_folder` is left out of the path: the running script's."""
+    """A dictionary of plain values. `own_folder`, the running script's, is taken off the front of
+    the path; where the path names it once more, it stays there."""
+    import re
     from importlib.machinery import EXTENSION_SUFFIXES
 
-    path = [entry for entry in sys.path if entry not in ("", own_folder)]
+    path = [entry for entry in sys.path if isinstance(entry, str)]
+    if own_folder is not None and path[:1] == [own_folder]:
+        path = path[1:]
+    path = [entry for entry in path if entry != ""]
     suffix = EXTENSION_SUFFIXES[0] if EXTENSION_SUFFIXES else ""
     return {
         "version": ".".join(str(part) for part in sys.version_info[:3]),
-        "executable": sys.executable,
+        "executable": sys.executable or "",
         "prefix": sys.prefix,
         "tag": suffix.split(".")[1] if suffix.count(".") >= 2 else "",
-        "free_threaded": suffix.startswith(".cpython-") and suffix.split("-")[1].endswith("t"),
+        "free_threaded": bool(re.match(r"\.cp(ython-)?3\d+d?td?[-.]", suffix)),
         "path": path,
         "torch": find_torch(path),
     }

@@ -8,6 +8,8 @@ how to write and read itself. No fact is read here, and none is judged.
 from __future__ import annotations
 
 import dataclasses
+import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -15,7 +17,7 @@ from typing import Any
 
 from torchkit.errors import BadInput
 from torchkit.system import Unknown
-from torchkit.versions import InvalidVersion, Version
+from torchkit.versions import Version, as_version
 
 __all__ = [
     "GLOSSARY",
@@ -95,7 +97,9 @@ def _flag(data: object) -> bool:
 
 
 def _count(data: object) -> int:
-    if isinstance(data, bool) or not isinstance(data, (int, float)) or data != int(data):
+    if isinstance(data, bool) or not isinstance(data, (int, float)):
+        raise TypeError("a whole number")
+    if data < 0 or (isinstance(data, float) and not data.is_integer()):  # NaN among them
         raise TypeError("a whole number")
     return int(data)
 
@@ -103,16 +107,33 @@ def _count(data: object) -> int:
 def _number(data: object) -> float:
     if isinstance(data, bool) or not isinstance(data, (int, float)):
         raise TypeError("a number")
-    return float(data)
+    try:
+        number = float(data)
+    except OverflowError:
+        number = math.inf
+    if not 0 <= number < math.inf:
+        raise TypeError("a number")
+    return number
 
 
 def _version(data: object) -> Version:
     if isinstance(data, bool) or not isinstance(data, (str, int, float)):
         raise TypeError('a version such as "12.4"')
-    try:
-        return Version(str(data))
-    except InvalidVersion:
-        raise TypeError('a version such as "12.4"') from None
+    version = as_version(str(data))
+    if version is None:
+        raise TypeError('a version such as "12.4"')
+    return version
+
+
+def _capability(data: object) -> str:
+    """Compute capability as NVIDIA writes it, "8.6"; also from 8.6 and [8, 6]."""
+    if isinstance(data, (list, tuple)) and len(data) == 2:
+        data = f"{data[0]}.{data[1]}"
+    if isinstance(data, (int, float)) and not isinstance(data, bool) and 0 < data < 100:
+        data = str(float(data))
+    if not isinstance(data, str) or not re.fullmatch(r"[0-9]{1,2}\.[0-9]", data):
+        raise TypeError('a compute capability such as "8.6"')
+    return data
 
 
 def _texts(data: object) -> tuple[str, ...]:
@@ -128,8 +149,8 @@ def _pairs(data: object) -> dict[str, str]:
 
 
 def _records(record: type) -> Callable[[object], tuple[Any, ...]]:
-    names = {field.name for field in dataclasses.fields(record)}
-    needed = [f.name for f in dataclasses.fields(record) if f.default is dataclasses.MISSING]
+    fields = dataclasses.fields(record)
+    needed = [field.name for field in fields if field.default is dataclasses.MISSING]
     wanted = f"a list of objects with {', '.join(needed)}"
 
     def read(data: object) -> tuple[Any, ...]:
@@ -139,10 +160,24 @@ def _records(record: type) -> Callable[[object], tuple[Any, ...]]:
         for row in data:
             if not isinstance(row, Mapping) or any(name not in row for name in needed):
                 raise TypeError(wanted)
-            rows.append(record(**{str(key): row[key] for key in row if key in names}))
+            rows.append(
+                record(**{it.name: _field(it, row[it.name]) for it in fields if it.name in row})
+            )
         return tuple(rows)
 
     return read
+
+
+def _field(field: dataclasses.Field[Any], data: object) -> object:
+    """One value of a record, by the type its dataclass declares: a text, a number, or none."""
+    declared = str(field.type)
+    if data is None and "None" in declared:
+        return None
+    reader = _count if declared.startswith("int") else _text
+    try:
+        return _capability(data) if field.name == "capability" else reader(data)
+    except TypeError as error:
+        raise TypeError(f"{error} as {field.name}") from None
 
 
 class Kind(Enum):
@@ -264,6 +299,9 @@ GLOSSARY: dict[str, Fact] = _glossary(
 )  # fmt: skip
 
 
+SHOWN_CHARACTERS = 200
+"""More of a value that cannot be read is not quoted."""
+
 NOT_GIVEN = Unknown("not among the facts that were given")
 """A saved machine may tell less than the glossary holds, and `--get` asks for less."""
 
@@ -323,9 +361,13 @@ def _from_plain(fact: Fact, data: object, where: str) -> Value:
         return _READERS[fact.kind](data)
     except TypeError as error:
         raise BadInput(
-            f"{fact.name} in {where} is {data!r}, expected {error}",
+            f"{fact.name} in {where} is {_shortened(repr(data))}, expected {error}",
             hint='write null for "there is none", or {"unknown": "the reason"}',
         ) from None
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}…"
 
 
 def plain(value: Value) -> Any:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterable
 
+from torchkit.machine.cgroups import Mount, cpu_limit, memory_limit_bytes, mounts_of
 from torchkit.machine.facts import Unknown, Value
 from torchkit.system import System
 from torchkit.versions import as_version
@@ -12,8 +13,9 @@ from torchkit.versions import as_version
 _SYSTEMS = {"linux": "linux", "darwin": "macos", "win32": "windows"}
 _ARCHITECTURES = {"amd64": "x86_64", "x64": "x86_64", "arm64": "aarch64"}
 
-CGROUP_V1_UNLIMITED_BYTES = 2**62
-"""cgroup v1 says "no limit" as the largest page-aligned 64-bit number; real limits lie below."""
+WINDOWS_11_FIRST_BUILD = 22000
+"""Windows 11 goes on calling itself 10.0; its build tells
+(https://learn.microsoft.com/windows/release-health/windows11-release-information)."""
 
 
 def host_facts(system: System) -> dict[str, Value]:
@@ -24,7 +26,7 @@ def host_facts(system: System) -> dict[str, Value]:
         "os_system": _SYSTEMS.get(system.platform, system.platform),
         "cpu_architecture": architecture(system),
         "cpu_count": system.cpu_count(),
-        "cpu_limit": _cpu_limit(system),
+        "cpu_limit": cpu_limit(system),
         "memory_total_bytes": _memory_total_bytes(system),
         "memory_limit_bytes": memory_limit_bytes(system),
         "glibc_version": _glibc_version(system),
@@ -42,16 +44,65 @@ def architecture(system: System) -> str:
 
 def is_wsl(system: System) -> bool:
     """Whether this is the Windows Subsystem for Linux: its kernel carries Microsoft's name."""
+    release = _kernel_release(system)
+    return "microsoft" in release or "wsl" in release
+
+
+def _kernel_release(system: System) -> str:
     release = system.read_text("/proc/sys/kernel/osrelease")
-    return isinstance(release, str) and "microsoft" in release.lower()
+    return release.strip().lower() if isinstance(release, str) else ""
 
 
 def jetson_model(system: System) -> str | None:
-    """Which Jetson this is, by the device tree or by NVIDIA's release file."""
-    model = system.read_text("/proc/device-tree/model")
-    if isinstance(model, str) and "jetson" in model.lower():
-        return model.strip("\0\n ")
-    return "NVIDIA Jetson" if system.exists("/etc/nv_tegra_release") else None
+    """Which Jetson this is: by the device tree, which docker hides, by NVIDIA's release file, or
+    by the name of its kernel. Some carry no "Jetson" in their model, but all a Tegra."""
+    told = system.read_text("/proc/device-tree/model")
+    model = told.strip("\0\n ") if isinstance(told, str) else ""
+    chips = system.read_text("/proc/device-tree/compatible")
+    tegra = isinstance(chips, str) and "nvidia,tegra" in chips
+    if "jetson" in model.lower() or (model and tegra):
+        return model
+    if (
+        tegra
+        or system.exists("/etc/nv_tegra_release")
+        or _kernel_release(system).endswith("-tegra")
+    ):
+        return "NVIDIA Jetson"
+    return None
+
+
+# --- containers: what gives them away, https://systemd.io/CONTAINER_INTERFACE/ among it
+
+_NAMED_BY_INIT = {
+    "docker": "docker",
+    "podman": "podman",
+    "lxc": "lxc",
+    "lxc-libvirt": "lxc",
+    "systemd-nspawn": "systemd-nspawn",
+    "openvz": "openvz",
+    "rkt": "rkt",
+    "proot": "proot",
+    "oci": "container",
+}
+"""Values of the variable `container`; others may be a script's own variable of that name."""
+
+_CGROUPS_OF_CONTAINERS = (
+    ("kubernetes", r"kubepods"),
+    ("podman", r"/libpod-(?!conmon)|/libpod_parent/"),
+    ("docker", r"/docker/|/docker-[0-9a-f]+\.scope|/ecs/|/actions_job/"),
+    ("lxc", r"/lxc/|/lxc\.payload"),
+    ("containerd", r"cri-containerd[-:]|:containerd:|/containerd/|/nerdctl-"),
+)
+
+_FILES_OF_CONTAINERS = (
+    ("kubernetes", r"/kubelet/pods/"),
+    ("podman", r"/containers/storage/|/overlay-containers/"),
+    ("docker", r"/docker/|/buildkit/"),
+    ("containerd", r"/containerd/|/io\.containerd\.|/nerdctl/"),
+)
+"""Folders of the host that a container's root and its /etc/hosts lie in."""
+
+_MADE_FOR_CONTAINERS = ("/etc/hosts", "/etc/hostname", "/etc/resolv.conf")
 
 
 def container_runtime(system: System) -> str | None:
@@ -60,139 +111,125 @@ def container_runtime(system: System) -> str | None:
     Kubernetes is named first: its containers are run by another runtime, but what a user sets
     is the pod.
     """
-    if system.environ.get("KUBERNETES_SERVICE_HOST"):
+    if is_wsl(system) and (system.environ.get("WSL_DISTRO_NAME") or system.exists("/run/WSL")):
+        return None  # though the distribution was made from a container's image
+    return (
+        _runtime_by_marks(system)
+        or _runtime_by_init(system)
+        or _runtime_by_cgroup(system)
+        or _runtime_by_mounts(mounts_of(system))
+        or ("container" if system.environ.get("container") == "oci" else None)
+    )
+
+
+def _runtime_by_marks(system: System) -> str | None:
+    """Variables and files that a runtime puts into its containers."""
+    environ = system.environ
+    if environ.get("KUBERNETES_SERVICE_HOST") or any(
+        system.exists(f"{folder}/secrets/kubernetes.io") for folder in ("/run", "/var/run")
+    ):
         return "kubernetes"
+    if (
+        environ.get("SINGULARITY_CONTAINER")
+        or environ.get("APPTAINER_CONTAINER")
+        or system.exists("/.singularity.d")
+    ):
+        return "singularity"
     if system.exists("/run/.containerenv"):
         return "podman"
-    if system.exists("/.dockerenv"):
+    if system.exists("/.dockerenv") or environ.get("CODESPACES") == "true":
         return "docker"
-    if system.environ.get("SINGULARITY_CONTAINER") or system.environ.get("APPTAINER_CONTAINER"):
-        return "singularity"
-    named = system.environ.get("container", "")
-    if named:
-        return named
-    return _runtime_by_cgroup(system)
+    if system.exists("/proc/vz") and not system.exists("/proc/bc"):
+        return "openvz"
+    return None
+
+
+def _runtime_by_init(system: System) -> str | None:
+    """What the manager told the container's init, and systemd wrote down. It says `wsl`, too."""
+    for place in ("/run/host/container-manager", "/run/systemd/container"):
+        text = system.read_text(place)
+        if isinstance(text, str) and text.strip() not in ("", "wsl", "oci"):
+            return _NAMED_BY_INIT.get(text.strip(), text.strip())
+    named = _NAMED_BY_INIT.get(system.environ.get("container", ""))
+    return None if named == "container" else named
 
 
 def _runtime_by_cgroup(system: System) -> str | None:
-    """The runtime that process 1's cgroup is named after, where nothing else told."""
-    lines = system.read_text("/proc/1/cgroup")
-    text = lines if isinstance(lines, str) else ""
-    for mark, runtime in (
-        ("kubepods", "kubernetes"),
-        ("libpod", "podman"),
-        ("docker", "docker"),
-        ("lxc", "lxc"),
-        ("containerd", "containerd"),
-    ):
-        if re.search(rf"(?m)^\d+:[^:]*:.*{mark}", text):
-            return runtime
+    """The runtime that a cgroup is named after: that of process 1, or ours where pids are shared."""
+    for process in ("1", "self"):
+        lines = system.read_text(f"/proc/{process}/cgroup")
+        text = lines if isinstance(lines, str) else ""
+        paths = [line.split(":", 2)[-1] for line in text.splitlines()]
+        for runtime, pattern in _CGROUPS_OF_CONTAINERS:
+            if any(re.search(pattern, path) for path in paths):
+                return runtime
     return None
+
+
+def _runtime_by_mounts(mounts: Iterable[Mount]) -> str | None:
+    """The runtime whose folders the root and /etc/hosts come from, or lxcfs over /proc.
+
+    A host that runs containers has those folders mounted too, but elsewhere.
+    """
+    texts, has_lxcfs = [], False
+    for mount in mounts:
+        if mount.point in _MADE_FOR_CONTAINERS:
+            texts.append(mount.root)
+        elif mount.point == "/":
+            texts.append(mount.root)
+            texts += [mount.options] if mount.kind == "overlay" else []
+        elif mount.kind == "fuse.lxcfs" and mount.point.startswith("/proc/"):
+            has_lxcfs = True
+    for runtime, pattern in _FILES_OF_CONTAINERS:
+        if any(re.search(pattern, text) for text in texts):
+            return runtime
+    return "lxc" if has_lxcfs else None
+
+
+# --- the operating system
 
 
 def _os_name(system: System) -> str | Unknown:
     if system.platform == "linux":
-        release = system.read_text("/etc/os-release") or system.read_text("/usr/lib/os-release")
-        if not isinstance(release, str):
-            return release or "Linux"
-        match = re.search(r'(?m)^PRETTY_NAME=["\']?(.*?)["\']?\s*$', release)
-        return match[1] if match else "Linux"
-    import platform
-
+        return _distribution_name(system)
     if system.platform == "darwin":
-        return f"macOS {platform.mac_ver()[0]}"
-    return f"{platform.system()} {platform.release()}"
+        plist = system.read_text("/System/Library/CoreServices/SystemVersion.plist")
+        pattern = r"<key>ProductVersion</key>\s*<string>([^<]+)</string>"
+        match = re.search(pattern, plist) if isinstance(plist, str) else None
+        return f"macOS {match[1]}" if match else "macOS"
+    release = system.release
+    if system.platform == "win32":
+        numbers = re.findall(r"\d+", release)
+        build = int(numbers[2]) if len(numbers) > 2 else 0
+        name = "11" if build >= WINDOWS_11_FIRST_BUILD else ".".join(numbers[:2]).removesuffix(".0")
+        return f"Windows {name}" + (f" ({release})" if release else "")
+    return f"{system.platform} {release}".strip()
+
+
+def _distribution_name(system: System) -> str | Unknown:
+    """PRETTY_NAME of os-release(5), or what else it says."""
+    text = system.read_text("/etc/os-release")
+    if text is None:
+        text = system.read_text("/usr/lib/os-release")
+    if not isinstance(text, str):
+        return text or "Linux"
+    found = dict(re.findall(r"(?m)^(PRETTY_NAME|NAME|VERSION)=[\"']?(.*?)[\"']?[ \t\r]*$", text))
+    pretty = found.get("PRETTY_NAME") or f"{found.get('NAME', '')} {found.get('VERSION', '')}"
+    return re.sub(r"\\([\"'$`\\])", r"\1", pretty).strip() or "Linux"
 
 
 def _glibc_version(system: System) -> Value:
     name, _, version = (system.libc() or "").partition(" ")
-    return as_version(version) if name == "glibc" else None
+    if name != "glibc":
+        return None
+    return as_version(version) or Unknown(f"glibc calls itself {version!r}")
 
 
 def _memory_total_bytes(system: System) -> int | Unknown:
+    if system.platform != "linux":
+        return system.memory_bytes()
     meminfo = system.read_text("/proc/meminfo")
     match = re.search(r"(?m)^MemTotal:\s+(\d+) kB", meminfo) if isinstance(meminfo, str) else None
     if match is None:
         return meminfo if isinstance(meminfo, Unknown) else Unknown("/proc/meminfo does not tell")
     return int(match[1]) * 1024
-
-
-# --- cgroups: https://docs.kernel.org/admin-guide/cgroup-v2.html and cgroup-v1/memory.html
-
-
-def memory_limit_bytes(system: System) -> int | None:
-    """The lowest memory limit of this process's cgroup and its ancestors; None when unlimited."""
-    limits = [
-        int(text)
-        for folder, version in _cgroup_folders(system, "memory")
-        for text in _values(
-            system, folder, ("memory.max",) if version == 2 else ("memory.limit_in_bytes",)
-        )
-        if text.isdigit() and int(text) < CGROUP_V1_UNLIMITED_BYTES
-    ]
-    return min(limits, default=None)
-
-
-def _cpu_limit(system: System) -> float | None:
-    """CPUs by quota over period, the lowest of this cgroup and its ancestors."""
-    limits = []
-    for folder, version in _cgroup_folders(system, "cpu"):
-        names = ("cpu.max",) if version == 2 else ("cpu.cfs_quota_us", "cpu.cfs_period_us")
-        parts = " ".join(_values(system, folder, names)).split()
-        if len(parts) == 2 and all(part.isdigit() for part in parts) and int(parts[1]) > 0:
-            limits.append(int(parts[0]) / int(parts[1]))
-    return min(limits, default=None)
-
-
-def _values(system: System, folder: PurePosixPath, names: tuple[str, ...]) -> list[str]:
-    texts = [system.read_text(Path(folder / name)) for name in names]
-    return [text.strip() for text in texts if isinstance(text, str)]
-
-
-def _cgroup_folders(system: System, controller: str) -> list[tuple[PurePosixPath, int]]:
-    """Folders that limit this process, itself first, each with its cgroup version.
-
-    Inside a container the cgroup's own path is often not mounted; then the mount's root, which
-    is the container's cgroup, is what is left of the chain.
-    """
-    lines = system.read_text("/proc/self/cgroup")
-    mounts = system.read_text("/proc/self/mountinfo")
-    found: list[tuple[PurePosixPath, int]] = []
-    for line in (lines if isinstance(lines, str) else "").splitlines():
-        number, _, rest = line.partition(":")
-        controllers, _, path = rest.partition(":")
-        version = 2 if number == "0" and not controllers else 1
-        if version == 1 and controller not in controllers.split(","):
-            continue
-        for mount, root in _cgroup_mounts(
-            mounts if isinstance(mounts, str) else "", controller, version
-        ):
-            found += [(folder, version) for folder in _chain(mount, root, PurePosixPath(path))]
-    return found
-
-
-def _cgroup_mounts(
-    mountinfo: str, controller: str, version: int
-) -> list[tuple[PurePosixPath, PurePosixPath]]:
-    """Mount points of this controller, each with the cgroup that is its root."""
-    mounts = []
-    for line in mountinfo.splitlines():
-        before, separator, after = line.partition(" - ")
-        fields, kinds = before.split(), after.split()
-        if not separator or len(fields) < 5 or len(kinds) < 3:
-            continue
-        if version == 2:
-            matches = kinds[0] == "cgroup2"
-        else:
-            matches = kinds[0] == "cgroup" and controller in kinds[2].split(",")
-        if matches:
-            mounts.append((PurePosixPath(fields[4]), PurePosixPath(fields[3])))
-    return mounts
-
-
-def _chain(mount: PurePosixPath, root: PurePosixPath, path: PurePosixPath) -> list[PurePosixPath]:
-    """The folders from the cgroup `path` up to the mount point."""
-    inside = path.relative_to(root) if path.is_relative_to(root) else PurePosixPath()
-    folder = mount / PurePosixPath(*(part for part in inside.parts if part not in ("/", "..")))
-    chain = [folder, *folder.parents]
-    return [entry for entry in chain if entry == mount or entry.is_relative_to(mount)]

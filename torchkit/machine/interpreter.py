@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,9 @@ from torchkit.versions import Version
 
 PYTHON_LIMIT_S = 10.0
 """How long an interpreter may take to start; a cold network file system needs seconds."""
+
+SAID_LENGTH = 200
+"""How much of what a program says instead is repeated, in characters."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +44,23 @@ class Interpreter:
 
 def own_interpreter() -> Interpreter:
     """The Python that runs torchkit."""
-    own_folder = None if getattr(sys.flags, "safe_path", False) else sys.path[0]
-    return _from_answer(ask_python.describe(own_folder))
+    return _from_answer(ask_python.describe(_script_folder(System())))
+
+
+def _script_folder(system: System) -> str | None:
+    """What Python itself put in front of `sys.path`: the script's folder, under `-m` the current one.
+
+    None when the first entry is another: an entry of PYTHONPATH, say, under `-I` or in a notebook.
+    """
+    main = sys.modules.get("__main__")
+    script = getattr(main, "__file__", None)
+    if getattr(sys.flags, "safe_path", False) or not sys.path or not script:
+        return None
+    first = Path(sys.path[0])
+    if getattr(main, "__spec__", None) is not None and first == system.working_folder():
+        return sys.path[0]
+    folders = (Path(script).parent, system.resolve(script).parent)
+    return sys.path[0] if first in folders else None
 
 
 def other_interpreter(system: System, path: str) -> Interpreter:
@@ -54,34 +73,41 @@ def other_interpreter(system: System, path: str) -> Interpreter:
     answer = system.run([executable, "-c", script], limit_s=PYTHON_LIMIT_S)
     if isinstance(answer, Unknown):
         raise BadInput(f"{executable}: {answer.reason}", hint="name a Python interpreter that runs")
-    lines = answer.stdout.strip().splitlines()
+    # sitecustomize and exit handlers may print before and after it
+    lines = [line for line in answer.stdout.splitlines() if line.startswith('{"version": ')]
     try:
         return _from_answer(json.loads(lines[-1]))
     except (IndexError, ValueError, KeyError, TypeError):
-        said = (answer.stderr.strip().splitlines() or ["nothing"])[-1]
+        said = (f"{answer.stderr}\n{answer.stdout}".strip().splitlines() or ["nothing"])[-1]
         raise BadInput(
-            f"{executable} did not answer as Python 3.6 or newer would, it said: {said}",
+            f"{executable} did not answer as Python 3.6 or newer would, it said: {said[:SAID_LENGTH]}",
             hint="name a Python interpreter, e.g. --python .venv/bin/python",
         ) from None
 
 
 def _executable(system: System, path: str) -> Path:
-    named = Path(path).expanduser()
-    if named.is_dir():
+    named = Path(os.path.expanduser(path))  # noqa: PTH111 - Path.expanduser raises for ~nobody
+    here = system.working_folder() or Path()
+    folder = here / named
+    if path and system.is_folder(folder):
         for inside in ("bin/python", "bin/python3", "python.exe", "Scripts/python.exe"):
-            if (named / inside).exists():
-                return named / inside
+            if system.size(folder / inside) is not None:
+                return folder / inside
+    is_bare = named.name == path
+    on_path = system.which(path) if is_bare and path else None
+    if on_path is not None:
+        return here / on_path
+    if system.size(folder) is not None:
+        return folder
+    if path and system.is_folder(folder):
         raise BadInput(
             f"{path} is a folder without bin/python",
             hint="name an interpreter or the folder of an environment",
         )
-    found = named if named.exists() else system.which(path)
-    if found is None:
-        raise BadInput(
-            f"{path} is neither a file nor a program on PATH",
-            hint="name an interpreter, e.g. --python .venv/bin/python",
-        )
-    return found if found.is_absolute() else Path.cwd() / found
+    raise BadInput(
+        f"{path or repr(path)} is neither a file nor a program on PATH",
+        hint="name an interpreter, e.g. --python .venv/bin/python",
+    )
 
 
 def _from_answer(answer: dict[str, object]) -> Interpreter:

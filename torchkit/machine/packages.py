@@ -82,9 +82,13 @@ class Packages:
         for folder in folders:
             for name in system.names_in(folder):
                 distribution = _distribution(folder, name)
-                if distribution is not None:
-                    self.all.append(distribution)
-                    self._found.setdefault(distribution.name, distribution)
+                if distribution is None:
+                    continue
+                if not distribution.version:  # foo.egg-info, as a checkout has it
+                    told = self._version_in_header(distribution)
+                    distribution = Distribution(distribution.name, told, distribution.metadata)
+                self.all.append(distribution)
+                self._found.setdefault(distribution.name, distribution)
 
     def __getitem__(self, name: str) -> Distribution | None:
         return self._found.get(normal_name(name))
@@ -109,18 +113,41 @@ class Packages:
                 return data
         return None
 
+    def _version_in_header(self, distribution: Distribution) -> str:
+        header = self.header(distribution)
+        match = (
+            re.search(rb"(?mi)^Version:[ \t]*(\S+)", header) if isinstance(header, bytes) else None
+        )
+        return match[1].decode("utf-8", "replace") if match else ""
+
     def requires(self, distribution: Distribution) -> tuple[str, ...]:
-        """What `Requires-Dist` says, markers and all."""
+        """What the metadata requires, markers and all."""
         header = self.header(distribution)
         if not isinstance(header, bytes):
             return ()
         lines = re.findall(rb"(?mi)^Requires-Dist:[ \t]*(.+)$", header)
+        if not lines and distribution.metadata.name.lower().endswith("egg-info"):
+            return self._requires_of_egg(distribution)
         return tuple(line.decode("utf-8", "replace").strip() for line in lines)
 
+    def _requires_of_egg(self, distribution: Distribution) -> tuple[str, ...]:
+        """requires.txt: a line each, under `[extra:marker]` those that hold only then."""
+        text = self._system.read_text(distribution.metadata / "requires.txt")
+        found, condition = [], ""
+        for line in text.splitlines() if isinstance(text, str) else ():
+            section = re.fullmatch(r"\[([^:\]]*)(?::(.*))?\]", line.strip())
+            if section:
+                extra, marker = section[1], section[2]
+                parts = [f"({marker})"] if marker else []
+                condition = " and ".join(parts + ([f'extra == "{extra}"'] if extra else []))
+            elif line.strip() and not line.startswith("#"):
+                found.append(f"{line.strip()}; {condition}" if condition else line.strip())
+        return tuple(found)
+
     def installer(self, distribution: Distribution) -> str | None:
-        """`pip`, `uv`, `conda` …, as the installer wrote it down."""
+        """`pip`, `uv`, `conda`, `poetry` …, of what the installer wrote down ("Poetry 1.8.3")."""
         text = self._system.read_text(distribution.metadata / "INSTALLER")
-        return text.strip() or None if isinstance(text, str) else None
+        return next(iter(text.lower().split()), None) if isinstance(text, str) else None
 
 
 def normal_name(name: str) -> str:
@@ -129,20 +156,46 @@ def normal_name(name: str) -> str:
 
 
 def _distribution(folder: Path, entry: str) -> Distribution | None:
-    stem, dot, kind = entry.rpartition(".")
-    if not dot or kind not in ("dist-info", "egg-info"):
+    """What a name in a folder of the path stands for; the version is empty where it is not told."""
+    if entry == "EGG-INFO" and folder.suffix == ".egg":  # easy_install's: the whole folder is one
+        stem, kind = folder.stem, "egg-info"
+    else:
+        stem, _, kind = entry.rpartition(".")
+    if kind not in ("dist-info", "egg-info"):
         return None
     name, dash, version = stem.partition("-")
     if kind == "egg-info":
-        version = re.sub(r"-py\d(\.\d+)?$", "", version)
-    if not dash or not name or name.startswith("~"):
+        version = re.sub(r"-py\d.*$", "", version)
+    if not name or name.startswith("~") or (kind == "dist-info" and not dash):
         return None
     return Distribution(normal_name(name), version, folder / entry)
 
 
+def holds(requirement_marker: str, system: System, interpreter: Interpreter) -> bool:
+    """Whether a marker ("python_version < '3.12'") holds for this interpreter, without extras.
+
+    One that cannot be read holds: pip would have refused to install what carries it.
+    """
+    # packaging's parser costs more than all other reading of packages: only where it is needed
+    from packaging.markers import InvalidMarker, Marker, UndefinedComparison, default_environment
+
+    environment = {
+        **{name: str(value) for name, value in default_environment().items()},
+        "extra": "",
+        "python_version": interpreter.version.series,
+        "python_full_version": str(interpreter.version),
+        "sys_platform": system.platform,
+        "platform_machine": system.architecture,
+    }
+    try:
+        return Marker(requirement_marker).evaluate(environment)
+    except (InvalidMarker, UndefinedComparison):
+        return True
+
+
 def package_facts(system: System, interpreter: Interpreter, packages: Packages) -> dict[str, Value]:
     """What `GLOSSARY` ascribes to the probe `packages`."""
-    companions, dependents = _around_torch(system, packages)
+    companions, dependents = _around_torch(system, interpreter, packages)
     return {
         "python_version": interpreter.version,
         "python_executable": str(interpreter.executable),
@@ -156,6 +209,14 @@ def package_facts(system: System, interpreter: Interpreter, packages: Packages) 
         "companions": companions,
         "torch_dependents": dependents,
     }
+
+
+def same_release(one: str | None, other: str | None) -> bool:
+    """Whether two versions differ in nothing but their local tags and their writing."""
+    left, right = as_version(one), as_version(other)
+    if left is None or right is None:
+        return one == other
+    return as_version(left.public) == as_version(right.public)
 
 
 def _version_of(packages: Packages, *names: str) -> Value:
@@ -177,23 +238,36 @@ def _nvidia_packages(packages: Packages) -> Mapping[str, str]:
     }
 
 
-_ASKS_FOR_TORCH = re.compile(rb"(?mi)^Requires-Dist:[ \t]*torch(?![\w.-])[ \t]*([^;\n]*)(;.*)?$")
+_ASKS_FOR_TORCH = re.compile(r"(?i)torch(?![\w.-])\s*(?:\[[^]]*\])?\s*([^;]*)(?:;(.*))?")
+"""A requirement of torch: the specifier or address, and the marker."""
 
 
 def _around_torch(
-    system: System, packages: Packages
+    system: System, interpreter: Interpreter, packages: Packages
 ) -> tuple[tuple[Companion, ...], tuple[str, ...]]:
     companions, dependents = [], []
     for found in packages.installed():
-        header = packages.header(found)
-        asked = _ASKS_FOR_TORCH.findall(header) if isinstance(header, bytes) else []
-        always = [specifier for specifier, marker in asked if b"extra" not in marker]
-        specifier = (always[0] if always else b"").decode("utf-8", "replace").strip(" ()")
-        if always:
+        specifier = _asked_of_torch(system, interpreter, packages.requires(found))
+        if specifier is not None:
             dependents.append(found.name)
         if found.name in COMPANIONS or specifier:
             companions.append(_companion(system, found, specifier or None))
     return tuple(companions), tuple(dependents)
+
+
+def _asked_of_torch(
+    system: System, interpreter: Interpreter, requires: tuple[str, ...]
+) -> str | None:
+    """The specifier of the torch that is asked for, "" for any; None where none is."""
+    for text in requires:
+        match = _ASKS_FOR_TORCH.fullmatch(text)
+        marker = match[2] or "" if match else ""
+        if match is None or "extra" in marker:
+            continue
+        if not marker.strip() or holds(marker, system, interpreter):
+            specifier = match[1].strip(" \t()")
+            return "" if specifier.startswith("@") else specifier
+    return None
 
 
 def _companion(system: System, found: Distribution, requires_torch: str | None) -> Companion:
@@ -205,7 +279,7 @@ def _companion(system: System, found: Distribution, requires_torch: str | None) 
         if isinstance(text, str)
         else None
     )
-    if own and as_version(own[1]) is not None and own[1].startswith(version.partition("+")[0]):
+    if own and same_release(own[1], version):
         version = own[1]
     local = version.partition("+")[2]
     if local:
@@ -216,8 +290,12 @@ def _companion(system: System, found: Distribution, requires_torch: str | None) 
 
 
 def _torch_in(local: str) -> str | None:
-    """The torch in a local version tag: `cu12torch2.6cxx11abiFALSE` and `pt24cu121` are used."""
-    match = re.search(r"torch(\d+\.\d+(?:\.\d+)?)", local) or re.search(r"pt(\d)(\d+)", local)
+    """The torch in a local version tag: `cu12torch2.6cxx11abiFALSE`, `pt24cu121`, `torch260cu126`."""
+    match = (
+        re.search(r"torch(\d+\.\d+(?:\.\d+)?)", local)
+        or re.search(r"torch(\d)(\d{1,2})(\d)(?!\d)", local)
+        or re.search(r"pt(\d)(\d+)", local)
+    )
     return ".".join(match.groups()) if match else None
 
 
@@ -225,7 +303,7 @@ def _cuda_in(local: str) -> str | None:
     """The CUDA in a local version tag: `cu121` is 12.1, `cu92` 9.2, `cu12` 12; `cpu` is none."""
     match = re.search(r"cu(\d{2,3})(?!\d)", local)
     if match is None:
-        return "cpu" if re.search(r"(?:^|\d)cpu", local) else None
+        return "cpu" if re.search(r"(?:^|[\d.])cpu", local) else None
     digits = match[1]
     if len(digits) == 2:
         return digits if digits.startswith("1") else f"{digits[0]}.{digits[1]}"

@@ -57,11 +57,16 @@ def _python(system: System, interpreter: Interpreter, probes: set[str]) -> dict[
     facts |= told
     folder = Path(told["torch_path"]) if told["torch_path"] is not None else None
     binary = _libraries(system, interpreter, folder, cuda=_may_have_cuda(told))
-    text_problems, binary_problems = told["torch_problems"], binary.get("torch_problems")
     facts |= binary
-    if text_problems is not None:
-        facts["torch_problems"] = (*text_problems, *(binary_problems or ()))
+    facts["torch_problems"] = _all_problems(told["torch_problems"], binary["torch_problems"])
     return facts
+
+
+def _all_problems(in_texts: Value, in_libraries: Value) -> Value:
+    """What Python stumbles over comes first; where the loader is not simulated, it is all we know."""
+    if in_texts is None or isinstance(in_libraries, Unknown):
+        return in_texts or in_libraries
+    return (*in_texts, *(in_libraries or ()))
 
 
 def _may_have_cuda(told: dict[str, Value]) -> bool:

@@ -7,16 +7,16 @@ What its compiled libraries say is read by `libtorch`.
 from __future__ import annotations
 
 import re
+import sys
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 from torchkit.machine.facts import Install, Unknown, Value
 from torchkit.machine.interpreter import Interpreter
-from torchkit.machine.packages import Distribution, Packages
+from torchkit.machine.packages import Distribution, Packages, holds, same_release
 from torchkit.system import System
 from torchkit.versions import Version, as_version
-
-CONDA_NAMES = ("pytorch", "libtorch")
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ def find_torch(system: System, interpreter: Interpreter) -> TorchFolder | None:
     origin = interpreter.torch
     if origin is None:
         return None
-    folder = origin.parent if origin.name == "__init__.py" else origin
+    folder = origin.parent if origin.name.startswith("__init__.") else origin
     return TorchFolder(folder, _is_real(system, folder))
 
 
@@ -53,14 +53,20 @@ def torch_facts(
     return facts | {
         "torch_version": version,
         "torch_path": str(torch.path),
-        "torch_manager": _manager(system, interpreter, packages, distribution),
+        "torch_manager": _manager(
+            system,
+            interpreter,
+            packages,
+            distribution,
+            str(version) if isinstance(version, Version) else None,
+        ),
         "torch_build": _build(told, version),
         "torch_cuda": _cuda(told, version),
         "torch_cmake_prefix": str(cmake)
         if system.exists(cmake / "Torch" / "TorchConfig.cmake")
         else None,
-        "torch_requires": _requires(packages, distribution, interpreter),
-        "torch_problems": _text_problems(system, torch.path, distribution),
+        "torch_requires": _requires(system, interpreter, packages, distribution),
+        "torch_problems": _text_problems(system, interpreter, torch.path, distribution),
     }
 
 
@@ -78,24 +84,23 @@ _TOLD_BY_TORCH = (
 
 def _is_real(system: System, folder: Path) -> bool:
     """A torch that was built or installed, as against a script or checkout of that name."""
-    return system.is_folder(folder) and (
-        system.is_folder(folder / "lib")
-        or any(name.startswith("_C.") for name in system.names_in(folder))
-        or (system.exists(folder / "version.py") and system.exists(folder / "_C"))
+    names = system.names_in(folder)
+    return (
+        system.is_locked(folder)  # installed by another user, with a strict umask
+        or any(name.startswith("_C.") for name in names)
+        or ("version.py" in names and "_C" in names)  # a checkout gets it by being built
+        or any(re.match(r"(lib)?(c10|torch)", name) for name in system.names_in(folder / "lib"))
     )
 
 
-def _entries(system: System, folder: Path) -> list[Path]:
+def _entries(system: System, interpreter: Interpreter, folder: Path) -> list[Path]:
     """What `import torch` could take from one folder of the path, the winner first."""
     package = folder / "torch"
     found = [package] if system.size(package / "__init__.py") is not None else []
-    found += [
-        folder / name
-        for name in system.names_in(folder)
-        if (name == "torch.py" or re.fullmatch(r"torch\.[\w.-]*(so|pyd)", name))
-        and system.size(folder / name) is not None
-    ]
-    return found
+    compiled = "pyd" if system.platform == "win32" else "so"
+    tags = [f".{tag}" for tag in (interpreter.tag, "abi3") if tag]
+    names = [f"torch{tag}.{compiled}" for tag in (*tags, "")] + ["torch.py", "torch.pyc"]
+    return found + [folder / name for name in names if system.size(folder / name) is not None]
 
 
 def _shadows(
@@ -106,9 +111,9 @@ def _shadows(
     `python script.py` puts the script's folder first; the current folder is our guess at it.
     """
     found: list[Path] = []
-    here = system.working_folder()
+    here = None if system.environ.get("PYTHONSAFEPATH") else system.working_folder()
     folders = ([here] if here is not None else []) + list(interpreter.package_folders)
-    for entry in (entry for folder in folders for entry in _entries(system, folder)):
+    for entry in (it for folder in folders for it in _entries(system, interpreter, folder)):
         if _is_real(system, entry):
             break
         found.append(entry)
@@ -123,41 +128,29 @@ def _installs(
     """Every real torch on the path, and a second installer's record of the same folder."""
     folders = [torch.path] if torch is not None and torch.is_real else []
     for folder in interpreter.package_folders:
-        folders += [entry for entry in _entries(system, folder) if _is_real(system, entry)]
+        entries = _entries(system, interpreter, folder)
+        folders += [entry for entry in entries if _is_real(system, entry)]
     found: dict[Path, Install] = {}
     for folder in folders:
         place = system.resolve(folder)
         if place not in found:
             told = _version_file(system, folder)
+            distribution = _distribution(system, packages, folder, told)
             text = told.get("__version__") if isinstance(told, dict) else None
-            found[place] = Install(str(folder), text, _manager_of_folder(packages, folder))
+            text = text or (distribution.version if distribution is not None else None)
+            manager = _manager(system, interpreter, packages, distribution, text)
+            found[place] = Install(str(folder), text, manager)
     installs = list(found.values())
     for distribution in packages.all:
         if distribution.name == "torch" and not any(
-            _same_release(distribution.version, install.version)
-            or (install.version is None and distribution.site == Path(install.path).parent)
-            for install in installs
+            same_release(distribution.version, install.version) for install in installs
         ):
             manager = packages.installer(distribution)
             installs.append(Install(str(distribution.metadata), distribution.version, manager))
     conda = _conda_record(system, interpreter)
-    if conda is not None and not any(_same_release(conda[1], it.version) for it in installs):
+    if conda is not None and not any(same_release(conda[1], it.version) for it in installs):
         installs.append(Install(conda[0], conda[1], "conda"))
     return tuple(installs)
-
-
-def _same_release(one: str | None, other: str | None) -> bool:
-    left, right = as_version(one), as_version(other)
-    if left is None or right is None:
-        return one == other
-    return left.public == right.public
-
-
-def _manager_of_folder(packages: Packages, folder: Path) -> str | None:
-    for distribution in packages.all:
-        if distribution.name == "torch" and distribution.site == folder.parent:
-            return packages.installer(distribution)
-    return None
 
 
 def _manager(
@@ -165,10 +158,14 @@ def _manager(
     interpreter: Interpreter,
     packages: Packages,
     distribution: Distribution | None,
+    version: str | None,
 ) -> str | None:
+    """The installer by its own note, or conda where its note is of this version."""
     named = packages.installer(distribution) if distribution is not None else None
-    if named is None and _conda_record(system, interpreter) is not None:
-        return "conda"
+    if named is None:
+        conda = _conda_record(system, interpreter)
+        if conda is not None and same_release(conda[1], version):
+            return "conda"
     return named
 
 
@@ -195,15 +192,34 @@ def _distribution(
         for distribution in packages.all
         if distribution.name == "torch" and _belongs(system, distribution, folder)
     ]
-    same = (one for one in found if version is not None and _same_release(one.version, version))
+    same = (one for one in found if version is not None and same_release(one.version, version))
     return next(same, found[0] if found else None)
 
 
 def _belongs(system: System, distribution: Distribution, folder: Path) -> bool:
-    """Whether this metadata speaks of this folder: beside it, or installed from a checkout."""
-    return distribution.site == folder.parent or system.exists(
-        distribution.metadata / "direct_url.json"
-    )
+    """Whether this metadata speaks of this folder: beside it, or of the checkout it lies in."""
+    if distribution.site == folder.parent:
+        return True
+    checkout = _checkout(system, distribution)
+    return checkout is not None and system.resolve(folder).is_relative_to(system.resolve(checkout))
+
+
+def _checkout(system: System, distribution: Distribution) -> Path | None:
+    """Where `pip install -e` took it from: https://packaging.python.org/specifications/direct-url"""
+    text = system.read_text(distribution.metadata / "direct_url.json")
+    if not isinstance(text, str):
+        return None
+    import json
+    from urllib.parse import unquote, urlsplit
+
+    try:
+        told = json.loads(text)
+        if told["dir_info"]["editable"] is not True:
+            return None
+        path = unquote(urlsplit(told["url"]).path)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+    return Path(re.sub(r"^/(?=[A-Za-z]:)", "", path))
 
 
 # --- torch/version.py, read as text
@@ -248,19 +264,20 @@ def _build(told: dict[str, str | None] | Unknown, version: Version | Unknown) ->
         for key, build in (("cuda", "cuda"), ("hip", "rocm"), ("xpu", "xpu")):
             if told.get(key):
                 return build
-        if "cuda" in told:
-            return "cpu"
     local = (version.local or "") if isinstance(version, Version) else ""
-    for start, build in (("cu", "cuda"), ("cpu", "cpu"), ("rocm", "rocm"), ("xpu", "xpu")):
-        if local.startswith(start) and (start != "cu" or local[2:3].isdigit()):
-            return build
+    match = re.match(r"(cpu|rocm|xpu|cu(?=\d))", local)
+    by_tag = {"cu": "cuda"}.get(match[1], match[1]) if match else None
+    if isinstance(told, dict) and "cuda" in told:
+        return by_tag if by_tag in ("rocm", "xpu") else "cpu"
+    if by_tag is not None:
+        return by_tag
     return told if isinstance(told, Unknown) else Unknown("torch/version.py names no CUDA")
 
 
 def _cuda(told: dict[str, str | None] | Unknown, version: Version | Unknown) -> Value:
     if isinstance(told, dict) and "cuda" in told:
         text = told["cuda"]
-        if text is None:
+        if not text:
             return None
         return as_version(text) or Unknown(f"torch/version.py gives {text!r} as its CUDA version")
     build = _build(told, version)
@@ -268,8 +285,9 @@ def _cuda(told: dict[str, str | None] | Unknown, version: Version | Unknown) -> 
         return build
     if build != "cuda":
         return None
-    digits = (version.local or "")[2:] if isinstance(version, Version) else ""
-    return as_version(f"{digits[:-1]}.{digits[-1:]}") or Unknown("no CUDA version is named")
+    local = (version.local or "") if isinstance(version, Version) else ""
+    match = re.match(r"cu(\d+)(\d)(?!\d)", local)
+    return Version(f"{match[1]}.{match[2]}") if match else Unknown("no CUDA version is named")
 
 
 # --- what Python itself would stumble over
@@ -293,11 +311,16 @@ _IMPORTED = (
 
 
 def _text_problems(
-    system: System, folder: Path, distribution: Distribution | None
+    system: System, interpreter: Interpreter, folder: Path, distribution: Distribution | None
 ) -> tuple[str, ...]:
     """Why Python's part of `import torch` would fail, in Python's words, as far as files tell."""
     package = folder / "__init__.py"
+    if system.is_locked(folder):
+        attribute = "AttributeError: module 'torch' has no attribute '__version__'"
+        return (f"{attribute} ({folder} may not be read)",)
     size = system.size(package)
+    if size is None and system.size(folder / "__init__.pyc"):
+        return ()  # compiled to bytecode, the sources taken out; we read no bytecode
     if not size:
         how = "gone" if size is None else "empty"
         return (
@@ -308,7 +331,7 @@ def _text_problems(
     for name in _IMPORTED:
         recorded_bytes = _recorded_size(record, name)
         if system.size(folder / name) is not None:
-            problems += _file_problem(system, folder / name, recorded_bytes)
+            problems += _file_problem(system, interpreter, folder / name, recorded_bytes)
         elif name == "version.py" or recorded_bytes is not None:
             module = name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
             problems.append(f"ModuleNotFoundError: No module named 'torch.{module}'")
@@ -334,15 +357,19 @@ def _recorded_size(record: bytes, name: str) -> int | None:
     return int(size) if size.isdigit() else None
 
 
-def _file_problem(system: System, file: Path, recorded_bytes: int | None) -> list[str]:
+def _file_problem(
+    system: System, interpreter: Interpreter, file: Path, recorded_bytes: int | None
+) -> list[str]:
     """A Python file that was cut short or overwritten; one of the recorded size is taken as whole."""
+    if system.is_locked(file):
+        return [f"PermissionError: [Errno 13] Permission denied: '{file}'"]
     if recorded_bytes is not None and system.size(file) == recorded_bytes:
         return []
     data = system.read_bytes(file) or b""
     if isinstance(data, Unknown):
         return [f"OSError: {data.reason}"]
     try:
-        compile(data, str(file), "exec", dont_inherit=True)
+        _compile(data, file, interpreter)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         reason = error.msg if isinstance(error, SyntaxError) else str(error)
         return [f"{type(error).__name__}: {reason} ({file})"]
@@ -353,33 +380,43 @@ def _file_problem(system: System, file: Path, recorded_bytes: int | None) -> lis
     return []
 
 
+def _compile(data: bytes, file: Path, interpreter: Interpreter) -> None:
+    """Raises what Python would; not where it is a newer one, whose syntax ours need not know."""
+    if interpreter.version.release[:2] > sys.version_info[:2]:
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # an invalid escape is no error, under `-W error` neither
+        compile(data, str(file), "exec", dont_inherit=True)
+
+
 _JUDGED = re.compile(r"(?i)^(nvidia|cuda|triton|pytorch-triton)[\w.-]*")
 """Names of the requirements that a check judges; the others are pip's business."""
 
 
 def _requires(
-    packages: Packages, distribution: Distribution | None, interpreter: Interpreter
+    system: System,
+    interpreter: Interpreter,
+    packages: Packages,
+    distribution: Distribution | None,
 ) -> tuple[str, ...] | None:
     """torch's requirements of NVIDIA's packages and triton that hold here, without markers."""
     if distribution is None:
         return None
-    texts = [text for text in packages.requires(distribution) if _JUDGED.match(text)]
-    if not texts:
-        return ()
-    # packaging's requirement parser costs more than all of the above: only where it is needed
-    from packaging.markers import default_environment
+    held = []
+    for text in packages.requires(distribution):
+        requirement, _, marker = text.partition(";")
+        if _JUDGED.match(requirement) and (
+            not marker.strip() or holds(marker, system, interpreter)
+        ):
+            held.append(_normal_requirement(requirement))
+    return tuple(held)
+
+
+def _normal_requirement(text: str) -> str:
+    """`triton>=3,<4` of "triton (<4, >=3)", as packaging writes it; what is none stays as it is."""
     from packaging.requirements import InvalidRequirement, Requirement
 
-    environment: dict[str, str] = {**default_environment(), "extra": ""}  # type: ignore[dict-item]
-    environment["python_version"] = interpreter.version.series
-    environment["python_full_version"] = str(interpreter.version)
-    held = []
-    for text in texts:
-        try:
-            requirement = Requirement(text)
-        except InvalidRequirement:
-            continue
-        if requirement.marker is None or requirement.marker.evaluate(environment):
-            requirement.marker = None
-            held.append(str(requirement))
-    return tuple(held)
+    try:
+        return str(Requirement(text))
+    except InvalidRequirement:
+        return text.strip()

@@ -1,0 +1,184 @@
+"""Truth: the table of pairs in torchvision's README, METADATA of the wheels, and loading them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from torchkit.checks.companion_mismatch import judge
+from torchkit.machine.facts import Companion, Unknown
+from torchkit.report import Finding, Status, Verdict
+from torchkit.versions import Version
+
+
+def judged(torch: str, *companions: Companion, **changes: Any) -> Verdict:
+    cuda = {"cu1": "12.4", "cu2": None}.get(torch.partition("+")[2][:3])
+    facts: dict[str, Any] = {
+        "torch_cuda": Version(cuda) if cuda else None,
+        "torch_build": "cuda" if cuda else "cpu",
+        "triton_version": None,
+        "torch_requires": (),
+    }
+    return judge(torch_version=Version(torch), companions=companions, **(facts | changes))
+
+
+def vision(version: str, asks: str | None = None, cuda: str | None = None) -> Companion:
+    return Companion("torchvision", version, asks, cuda=cuda)
+
+
+def test_the_pair_of_one_release_is_fine() -> None:
+    verdict = judged("2.6.0+cu124", vision("0.21.0+cu124", "==2.6.0", "12.4"))
+
+    assert verdict.status is Status.OK
+
+
+def test_a_pin_on_another_torch_fails_with_torchvisions_own_error() -> None:
+    verdict = judged("2.6.0+cu124", vision("0.20.1+cu124", "==2.5.1", "12.4"))
+
+    assert verdict.status is Status.FAIL
+    assert verdict.evidence[0].value == "RuntimeError: operator torchvision::nms does not exist"
+    assert verdict.fix == (
+        "pip install --force-reinstall --no-deps torchvision==0.21.0 "
+        "--index-url https://download.pytorch.org/whl/cu124",
+    )
+
+
+def test_a_newer_torch_of_the_same_series_meets_only_the_pin_that_allows_it() -> None:
+    assert judged("2.5.1+cpu", vision("0.20.1+cpu", "==2.5.1", "cpu")).status is Status.OK
+    assert judged("2.5.0+cpu", vision("0.20.1+cpu", "==2.5.1", "cpu")).status is Status.FAIL
+
+
+def test_an_unpinned_torchvision_needs_its_own_torch_or_a_newer_one() -> None:
+    older = judged("2.13.0+cpu", vision("0.29.2+cpu", ">=2.14.0", "cpu"))
+    newer = judged("2.15.0+cpu", vision("0.29.1+cpu", ">=2.14.0", "cpu"))
+
+    assert older.status is Status.FAIL
+    assert newer.status is Status.OK
+
+
+def test_the_table_of_releases_speaks_where_the_metadata_is_silent() -> None:
+    assert judged("2.6.0+cpu", vision("0.20.1+cpu", None, "cpu")).status is Status.FAIL
+    assert judged("2.6.0+cpu", vision("0.21.0+cpu", None, "cpu")).status is Status.OK
+
+
+def test_torchvision_pins_torch_up_to_0_29_0_and_no_longer_from_0_29_1_on() -> None:
+    assert judged("2.15.0+cpu", vision("0.29.0+cpu", None, "cpu")).status is Status.FAIL
+    assert judged("2.15.0+cpu", vision("0.29.1+cpu", None, "cpu")).status is Status.OK
+
+
+def test_a_cuda_build_beside_a_cpu_torch_fails() -> None:
+    assert judged("2.6.0+cpu", vision("0.21.0+cu124", "==2.6.0", "12.4")).status is Status.FAIL
+
+
+def test_a_cpu_build_beside_a_cuda_torch_is_a_warning() -> None:
+    verdict = judged("2.6.0+cu124", vision("0.21.0+cpu", "==2.6.0", "cpu"))
+
+    assert verdict.status is Status.WARN
+    assert "Could not run 'torchvision::nms'" in verdict.evidence[0].value
+
+
+@pytest.mark.parametrize(("cuda", "status"), [("12.1", Status.OK), ("11.8", Status.FAIL)])
+def test_the_cuda_major_is_the_edge(cuda: str, status: Status) -> None:
+    assert judged("2.6.0+cu124", vision("0.21.0", "==2.6.0", cuda)).status is status
+
+
+def test_rocm_and_a_mac_have_no_cuda_to_compare() -> None:
+    rocm = judged("2.13.0+rocm7.1", vision("0.28.0+rocm7.1", "==2.13.0"), torch_build="rocm")
+    unknown = judged(
+        "2.13.0+rocm7.1", vision("0.28.0", "==2.13.0", "13.0"), torch_build=Unknown("not told")
+    )
+    mac = judged("2.13.0", vision("0.28.0", "==2.13.0"))
+
+    assert rocm.status is unknown.status is mac.status is Status.OK
+
+
+def test_two_that_do_not_fit_are_cured_by_one_line() -> None:
+    audio = Companion("torchaudio", "2.5.1+cu124", "==2.5.1", cuda="12.4")
+
+    verdict = judged("2.6.0+cu124", vision("0.20.1+cu124", "==2.5.1", "12.4"), audio)
+
+    assert "(and torchaudio)" in verdict.message
+    assert len(verdict.fix) == 1
+    assert "torchvision==0.21.0 torchaudio==2.6.0" in verdict.fix[0]
+
+
+def test_xformers_for_another_torch_fails_before_it_had_the_stable_abi() -> None:
+    old = Companion("xformers", "0.0.28.post3", "==2.5.1", "2.5.1+cu124", "12.4")
+
+    verdict = judged("2.6.0+cu124", old)
+
+    assert verdict.status is Status.FAIL
+    assert "pip install" not in verdict.fix[0]  # it would replace torch
+
+
+def test_xformers_with_the_stable_abi_runs_with_a_newer_torch_and_no_older_one() -> None:
+    stable = Companion("xformers", "0.0.35", ">=2.10", "2.10.0+cu128", "12.8")
+
+    first = Companion("xformers", "0.0.34", ">=2.10", "2.10.0+cu128", "12.8")
+
+    assert judged("2.11.0+cu128", stable).status is Status.OK
+    assert judged("2.11.0+cu128", first).status is Status.OK
+    assert judged("2.9.1+cu128", stable).status is Status.FAIL
+
+
+def test_a_wheel_tag_for_another_torch_fails() -> None:
+    tagged = Companion("flash-attn", "2.7.4+cu12torch2.6cxx11abiFALSE", None, "2.6", "12")
+
+    assert judged("2.7.1+cu126", tagged).status is Status.FAIL
+    assert judged("2.6.0+cu124", tagged).status is Status.OK
+
+
+def test_a_metadata_conflict_of_a_package_without_compiled_code_is_a_warning() -> None:
+    assert judged("2.6.0+cpu", Companion("torchdata", "0.9.0", "<2.6")).status is Status.WARN
+
+
+def test_a_requirement_that_cannot_be_read_is_passed_over() -> None:
+    assert judged("2.6.0+cpu", Companion("torchdata", "0.9.0", "=?=2")).status is Status.OK
+
+
+def test_a_nightly_fits_what_pins_that_nightly() -> None:
+    nightly = "2.16.0.dev20261120"
+
+    fits = judged(f"{nightly}+cpu", vision("0.30.0.dev20261120+cpu", f"=={nightly}", "cpu"))
+    other = judged(f"{nightly}+cpu", vision("0.31.0+cpu", "==2.16.0", "cpu"))
+
+    assert fits.status is Status.OK
+    assert other.status is Status.FAIL
+
+
+def test_nvidias_build_of_a_release_counts_as_that_release() -> None:
+    nvidia = "2.6.0a0+ecf3bae40a.nv25.1"
+
+    assert judged(nvidia, Companion("torchao", "0.9.0", ">=2.6")).status is Status.OK
+    assert judged(nvidia, Companion("torchao", "0.9.0", ">=2.7")).status is Status.WARN
+
+
+@pytest.mark.parametrize(("triton", "status"), [("3.1.0", Status.OK), ("3.2.0", Status.WARN)])
+def test_triton_is_the_one_that_torch_pins(triton: str, status: Status) -> None:
+    verdict = judged(
+        "2.5.1+cu124",
+        vision("0.20.1+cu124", "==2.5.1", "12.4"),
+        triton_version=Version(triton),
+        torch_requires=("triton==3.1.0",),
+    )
+
+    assert verdict.status is status
+    assert verdict.fix in ((), ("pip install 'triton==3.1.0'",))
+
+
+def test_states_of_the_facts(finding: Callable[..., Finding]) -> None:
+    none = finding("companion-mismatch", torch_version=Version("2.6.0"), companions=())
+    unknown = finding(
+        "companion-mismatch", torch_version=Version("2.6.0"), companions=Unknown("unreadable")
+    )
+    alone = finding(
+        "companion-mismatch",
+        torch_version=Version("2.6.0"),
+        companions=(vision("0.20.1", "==2.5.1"),),
+    )
+
+    assert (none.status, none.verdict.applies) == (Status.SKIP, False)
+    assert (unknown.status, unknown.verdict.applies) == (Status.SKIP, True)
+    assert alone.status is Status.FAIL

@@ -1,0 +1,55 @@
+"""Truth: Python's own words for a module that is not there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torchkit.checks.torch_missing import judge
+from torchkit.machine.facts import Unknown
+from torchkit.report import Finding, Status, Verdict
+from torchkit.versions import Version
+
+
+def judged(version: str | None, dependents: Any) -> Verdict:
+    return judge(
+        torch_version=Version(version) if version else None,
+        torch_dependents=dependents,
+        python_executable="/env/bin/python",
+    )
+
+
+def test_missing_torch_fails_where_a_package_asks_for_it() -> None:
+    verdict = judged(None, ("torchvision",))
+
+    assert verdict.status is Status.FAIL
+    assert "torchvision asks for it" in verdict.message
+    assert verdict.evidence[0].value == "ModuleNotFoundError: No module named 'torch'"
+
+
+def test_missing_torch_is_only_worth_saying_where_nothing_asks_for_it() -> None:
+    assert judged(None, ()).status is Status.INFO
+    assert judged(None, Unknown("unreadable")).status is Status.INFO
+
+
+def test_an_installed_torch_is_fine_whoever_asks() -> None:
+    assert judged("2.7.0", ("torchvision",)).status is Status.OK
+
+
+def test_of_many_packages_three_are_named() -> None:
+    assert "a, b, c ask for it" in judged(None, tuple("abc")).message
+    assert "a, b, c and 2 more ask for it" in judged(None, tuple("abcde")).message
+
+
+def test_an_unreadable_version_could_not_be_looked_at(finding: Callable[..., Finding]) -> None:
+    found = finding("torch-missing", torch_version=Unknown("unreadable"))
+
+    assert (found.status, found.verdict.applies) == (Status.SKIP, True)
+
+
+def test_the_fix_brings_the_companion_along(machine: Callable[[str], Any]) -> None:
+    from torchkit import checks
+
+    found = checks.run_check(checks.load("torch-missing"), machine("torchvision-without-torch"))
+
+    assert "torch==2.14.1+cpu torchvision==0.29.1+cpu" in found.verdict.fix[0]

@@ -1,0 +1,128 @@
+"""What `env` shows besides its findings: the machine in four lines, and the libtorch that fits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torchkit.advice.libtorch import installed_torch_is_one, libtorch_advice
+from torchkit.machine.facts import Facts, Gpu, Unknown
+from torchkit.report import Artifact, Table
+from torchkit.units import readable
+
+
+def machine_table(facts: Facts) -> Table:
+    """The machine in a few lines: what people ask for first."""
+    lines = {
+        "torch": _torch_line(facts),
+        "driver": _driver_line(facts),
+        "build": _build_line(facts),
+        "system": _system_line(facts),
+    }
+    rows = tuple({"area": area, "value": value} for area, value in lines.items() if value)
+    return Table("machine", ("area", "value"), rows)
+
+
+def _joined(*parts: str | None) -> str:
+    return " · ".join(part for part in parts if part)
+
+
+def _torch_line(facts: Facts) -> str:
+    version, python = facts["torch_version"], facts.known("python_version")
+    abi, cuda = facts.known("torch_cxx11_abi"), facts.known("torch_cuda")
+    if isinstance(version, Unknown):
+        torch = f"unknown ({version.reason})"
+    else:
+        torch = str(version) if version is not None else "none"
+    prefix = facts.known("python_prefix")
+    return _joined(
+        torch,
+        f"CUDA {cuda}" if cuda is not None else None,
+        None if abi is None else f"C++11 ABI {'new' if abi else 'old'}",
+        f"Python {python}" + (f" ({prefix})" if prefix else "") if python is not None else None,
+    )
+
+
+def _driver_line(facts: Facts) -> str:
+    version, cuda = facts["driver_version"], facts.known("driver_cuda")
+    gpus = facts.known("gpus") or ()
+    if isinstance(version, Unknown):
+        return f"unknown ({version.reason})"
+    if version is None and not gpus:
+        return "no NVIDIA driver"
+    return _joined(
+        str(version) if version is not None else "of the system",
+        f"CUDA up to {cuda}" if cuda is not None else None,
+        _gpus(gpus) or "no GPU in reach",
+    )
+
+
+def _gpus(gpus: Sequence[Gpu]) -> str:
+    """Equal ones once: `4x NVIDIA A100 (8.0, 40 GiB)`."""
+    texts: dict[str, int] = {}
+    for gpu in gpus:
+        told = [gpu.capability, readable(gpu.memory_bytes) if gpu.memory_bytes else None]
+        inside = ", ".join(part for part in told if part)
+        text = f"{gpu.name} ({inside})" if inside else gpu.name
+        texts[text] = texts.get(text, 0) + 1
+    return " · ".join(f"{count}x {text}" if count > 1 else text for text, count in texts.items())
+
+
+def _build_line(facts: Facts) -> str | None:
+    tools = [facts[f"{name}_version"] for name in ("gcc", "clang", "nvcc", "cmake")]
+    if all(isinstance(tool, Unknown) for tool in tools):
+        return None
+    gcc, clang = facts.known("gcc_version"), facts.known("clang_version")
+    nvcc, bound = facts.known("nvcc_version"), facts.known("nvcc_gcc_max")
+    cmake = facts.known("cmake_version")
+    takes = f" (takes gcc up to {bound})" if bound else ""
+    found = _joined(
+        f"gcc {gcc}" if gcc is not None else None,
+        f"clang {clang}" if clang is not None else None,
+        f"nvcc {nvcc}{takes}" if nvcc is not None else None,
+        f"cmake {cmake}" if cmake is not None else None,
+    )
+    return found or "no compiler, nvcc or cmake"
+
+
+def _system_line(facts: Facts) -> str:
+    limit, total = facts.known("memory_limit_bytes"), facts.known("memory_total_bytes")
+    memory = min((size for size in (limit, total) if size is not None), default=None)
+    cpus = facts.known("cpu_limit") or facts.known("cpu_count")
+    glibc, shm = facts.known("glibc_version"), facts.known("shm_total_bytes")
+    runtime = facts.known("container_runtime")
+    return _joined(
+        facts.known("os_name"),
+        facts.known("jetson_model"),
+        "WSL" if facts.known("is_wsl") else None,
+        f"glibc {glibc}" if glibc is not None else None,
+        f"container ({runtime})"
+        if runtime
+        else "container"
+        if facts.known("is_container")
+        else None,
+        f"{cpus:g} CPUs" if cpus else None,
+        readable(memory) if memory else None,
+        f"/dev/shm {readable(shm)}" if shm else None,
+    )
+
+
+def libtorch_artifacts(facts: Facts) -> tuple[Artifact, ...]:
+    """The download that fits this machine and why; nothing where the facts do not settle it."""
+    found = libtorch_advice(facts)
+    if found is None:
+        return ()
+    instead: tuple[str, ...] = ()
+    if installed_torch_is_one(facts):
+        instead = (
+            f"or no download: the installed torch {facts.known('torch_version')} is one, with "
+            f"-DCMAKE_PREFIX_PATH={facts.known('torch_cmake_prefix')}",
+        )
+    return (
+        Artifact(
+            "libtorch",
+            "libtorch for this machine",
+            url=found.zip.url,
+            why=(*found.why, *instead),
+            commands=('cmake -DCMAKE_PREFIX_PATH="$PWD/libtorch" -S . -B build',),
+        ),
+    )
