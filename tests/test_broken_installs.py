@@ -22,6 +22,7 @@ from installs import (
     REPOSITORY,
     TORCH,
     Environment,
+    Outcome,
     assert_no_traceback,
     assert_valid,
     links,
@@ -554,7 +555,7 @@ def test_from_outside_and_from_inside_the_facts_are_the_same(environment: Enviro
     assert outside.report["findings"] == inside.report["findings"]
 
 
-def _from_outside(environment: Environment):  # type: ignore[no-untyped-def]  # as `env` returns
+def _from_outside(environment: Environment) -> Outcome:
     """The same environment, examined by the Python that runs the tests."""
     outcome = run(
         [sys.executable, "-m", "torchkit", "env", "--json", "--python", environment.python],

@@ -65,7 +65,7 @@ def fitting_builds(
             reverse=True,
         )
         for cuda in cudas:
-            if not _driver_runs(cuda, driver_version, driver_cuda, windows):
+            if not driver_runs(cuda, driver_version, driver_cuda, windows):
                 continue
             listed = architectures(release.version, cuda, architecture=architecture)
             if listed is None and architecture != "x86_64":
@@ -80,7 +80,7 @@ def _offered(release: TorchRelease, python_version: Version, free_threaded: bool
     return python_version.series in release.python
 
 
-def _driver_runs(
+def driver_runs(
     cuda: Version, driver_version: Version | None, driver_cuda: Version | None, windows: bool
 ) -> bool:
     """By the driver's version where a bound is published, else by the CUDA it says it runs."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from torchkit.advice.builds import Build, cuda_of, fitting_builds, is_sure
+from torchkit.advice.builds import Build, cuda_of, driver_runs, fitting_builds, is_sure
 from torchkit.knowledge.compat import LibtorchZip, TorchRelease, libtorch_zip, served_by
 from torchkit.machine.facts import Facts, Gpu, Unknown
 from torchkit.versions import Version
@@ -121,6 +121,18 @@ def installed_torch_is_one(facts: Facts) -> bool:
     abi = uses_cxx11_abi(facts.known("gcc_version"), facts.known("glibc_version"))
     if facts.known("torch_cxx11_abi") is not abi:
         return False
+    gpus: tuple[Gpu, ...] = facts.known("gpus") or ()
+    if not gpus:
+        return True
     archs, cuda = facts.known("torch_archs"), facts.known("torch_cuda")
-    wanted = [gpu.capability for gpu in facts.known("gpus") or () if gpu.capability]
-    return all(served_by(archs or (), one, cuda=cuda) for one in wanted)
+    wanted = [gpu.capability for gpu in gpus if gpu.capability]
+    return (
+        cuda is not None
+        and driver_runs(
+            cuda,
+            facts.known("driver_version"),
+            facts.known("driver_cuda"),
+            facts.known("is_wsl") is True or facts.known("os_system") == "windows",
+        )
+        and all(served_by(archs or (), one, cuda=cuda) for one in wanted)
+    )

@@ -163,9 +163,11 @@ def _distribution(folder: Path, entry: str) -> Distribution | None:
         stem, _, kind = entry.rpartition(".")
     if kind not in ("dist-info", "egg-info"):
         return None
-    name, dash, version = stem.partition("-")
     if kind == "egg-info":
-        version = re.sub(r"-py\d.*$", "", version)
+        stem = re.sub(r"-py\d.*$", "", stem)
+    name, dash, version = stem.rpartition("-")
+    if not dash:
+        name, version = stem, ""
     if not name or name.startswith("~") or (kind == "dist-info" and not dash):
         return None
     return Distribution(normal_name(name), version, folder / entry)
