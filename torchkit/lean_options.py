@@ -52,6 +52,12 @@ def _is_ours(annotation: Any) -> bool:
     return issubclass(_kind(annotation), (bool, str, Path, Enum))
 
 
+_BOOLS = {
+    **dict.fromkeys(("1", "true", "t", "yes", "y", "on"), True),
+    **dict.fromkeys(("0", "false", "f", "no", "n", "off"), False),
+}
+
+
 class _Converter:
     """What typer calls a runtime parameter: its one method turns text into a value."""
 
@@ -69,6 +75,12 @@ class _Converter:
     def _one(self, text: Any, param: Any, ctx: Any) -> Any:
         if isinstance(text, self._kind):
             return text
+        if self._kind is bool:  # from a variable of the environment; bool("false") is True
+            if str(text).lower() not in _BOOLS:
+                raise typer.BadParameter(
+                    f"{text!r} is neither true nor false", ctx=ctx, param=param
+                )
+            return _BOOLS[str(text).lower()]
         try:
             return self._kind(text)
         except ValueError:

@@ -120,3 +120,9 @@ def test_states_of_the_problems(finding: Callable[..., Finding]) -> None:
 
     assert (none.status, none.verdict.applies) == (Status.SKIP, False)
     assert (unknown.status, unknown.verdict.applies) == (Status.SKIP, True)
+
+
+def test_files_that_may_not_be_read_are_cured_by_permissions_not_by_reinstalling() -> None:
+    verdict = judged("PermissionError: [Errno 13] Permission denied: '/env/torch/version.py'")
+
+    assert verdict.fix == ("chmod -R a+rX /env/torch",)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from torchkit.checks.torch_missing import judge
-from torchkit.machine.facts import Unknown
+from torchkit.machine.facts import Install, Unknown
 from torchkit.report import Finding, Status, Verdict
 from torchkit.versions import Version
 
@@ -15,6 +15,7 @@ def judged(version: str | None, dependents: Any) -> Verdict:
     return judge(
         torch_version=Version(version) if version else None,
         torch_dependents=dependents,
+        torch_installs=(),
         python_executable="/env/bin/python",
     )
 
@@ -53,3 +54,14 @@ def test_the_fix_brings_the_companion_along(machine: Callable[[str], Any]) -> No
     found = checks.run_check(checks.load("torch-missing"), machine("torchvision-without-torch"))
 
     assert "torch==2.14.1+cpu torchvision==0.29.1+cpu" in found.verdict.fix[0]
+
+
+def test_metadata_without_its_folder_is_a_broken_installation(
+    finding: Callable[..., Finding],
+) -> None:
+    record = Install("/env/lib/python3.11/site-packages/torch-2.13.0.dist-info", "2.13.0", "pip")
+
+    found = finding("torch-missing", torch_version=None, torch_installs=(record,))
+
+    assert found.status is Status.FAIL
+    assert found.verdict.fix == ("pip install --force-reinstall torch==2.13.0",)

@@ -71,3 +71,17 @@ def test_states_of_the_shadows(finding: Callable[..., Finding]) -> None:
 
     assert (unknown.status, unknown.verdict.applies) == (Status.SKIP, True)
     assert alone.status is Status.WARN
+
+
+def test_what_is_left_beside_torchs_metadata_is_no_shadow() -> None:
+    record = Install("/env/site-packages/torch-2.13.0.dist-info", "2.13.0", "pip")
+
+    verdict = judged("/env/site-packages/torch", installs=(record,))
+
+    assert verdict.status is Status.SKIP
+
+
+def test_a_folder_elsewhere_shadows_also_an_installation_whose_files_are_gone() -> None:
+    record = Install("/env/site-packages/torch-2.13.0.dist-info", "2.13.0", "pip")
+
+    assert judged("/work/torch.py", installs=(record,)).status is Status.FAIL

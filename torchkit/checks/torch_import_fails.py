@@ -88,10 +88,13 @@ def _broken(
     known = torch_version if isinstance(torch_version, Version) else None
     name = f"torch {known}" if known is not None else "torch"
     further = [Evidence("then", text) for text in problems[1:4]]
+    fix = [reinstall_line(known)]
+    if "ermission denied" in problems[0] and isinstance(torch_path, str):
+        fix = [f"chmod -R a+rX {torch_path}"]
     return fail(
         f"`import torch` would fail: {name} in {torch_path} is not whole",
         evidence=[Evidence(WOULD_FAIL_WITH, problems[0]), *further],
-        fix=[reinstall_line(known)],
+        fix=fix,
         brief="torch cannot be imported",
     )
 

@@ -18,10 +18,10 @@ that it went into this interpreter and not into another one.
 
 from __future__ import annotations
 
-from torchkit.advice.lines import FITTING_TORCH
-from torchkit.machine.facts import Unknown
+from torchkit.advice.lines import FITTING_TORCH, reinstall_line
+from torchkit.machine.facts import Install, Unknown
 from torchkit.report import WOULD_FAIL_WITH, Evidence, Verdict, fail, info, ok
-from torchkit.versions import Version
+from torchkit.versions import Version, as_version
 
 AREA = "torch"
 
@@ -29,10 +29,13 @@ AREA = "torch"
 def judge(
     torch_version: Version | None,
     torch_dependents: tuple[str, ...] | None | Unknown,
+    torch_installs: tuple[Install, ...] | None | Unknown,
     python_executable: str | None | Unknown,
 ) -> Verdict:
     if torch_version is not None:
         return ok(f"torch {torch_version} is installed")
+    if isinstance(torch_installs, tuple) and torch_installs:
+        return _gone(torch_installs[0])
     where = (
         f"torch is not installed in {python_executable}"
         if isinstance(python_executable, str)
@@ -45,6 +48,20 @@ def judge(
         evidence=[Evidence(WOULD_FAIL_WITH, "ModuleNotFoundError: No module named 'torch'")],
         fix=[FITTING_TORCH],
         brief="torch is not installed",
+    )
+
+
+def _gone(record: Install) -> Verdict:
+    """Its metadata is there, so that pip lists it, and its folder is not, or is emptied."""
+    manager = record.manager or "pip"
+    return fail(
+        f"{manager} lists torch {record.version}, but its files are gone",
+        evidence=[
+            Evidence(WOULD_FAIL_WITH, "ModuleNotFoundError: No module named 'torch'"),
+            Evidence("found", record.path),
+        ],
+        fix=[reinstall_line(as_version(record.version))],
+        brief="torch's files are gone",
     )
 
 

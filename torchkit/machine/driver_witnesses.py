@@ -135,6 +135,10 @@ def ask_smi(system: System, *, limit_s: float, with_cuda: bool) -> Said:
     )
 
 
+_DRIVER_VERSION = re.compile(r"\d+(\.\d+)*")
+"""What a row of GPUs ends with; a line of something else can have as many commas."""
+
+
 def _smi_program(system: System) -> Path | None:
     if system.platform == "win32":
         return system.which("nvidia-smi.exe")
@@ -151,8 +155,8 @@ def _from_smi(answer: Answer, fields: list[str]) -> Said:
     gpus, rest, driver = [], [], None
     for line in f"{answer.stdout}\n{answer.stderr}".splitlines():
         values = [value.strip() for value in line.split(",")]
-        if len(values) == len(fields):
-            row = {field: _known(value) for field, value in zip(fields, values, strict=True)}
+        row = {field: _known(value) for field, value in zip(fields, values, strict=False)}
+        if len(values) == len(fields) and _DRIVER_VERSION.fullmatch(row["driver_version"] or "0"):
             memory = row["memory.total"]
             driver = driver or row["driver_version"]
             gpus.append(

@@ -101,6 +101,8 @@ def _count(data: object) -> int:
         raise TypeError("a whole number")
     if data < 0 or (isinstance(data, float) and not data.is_integer()):  # NaN among them
         raise TypeError("a whole number")
+    if not 0 <= data < 2**63:
+        raise TypeError("a number of bytes or things")
     return int(data)
 
 
