@@ -60,7 +60,7 @@ PROMISED = [
 EXAMPLES: dict[Kind, list[Any]] = {
     Kind.TEXT: ["", "Debian GNU/Linux 12", "é \N{SNOWMAN} \udcff"],
     Kind.FLAG: [True, False],
-    Kind.COUNT: [0, 1, 2**63],
+    Kind.COUNT: [0, 1, 2**63 - 1],
     Kind.NUMBER: [0.5, 1.0, 64.0],
     Kind.VERSION: [Version("470.57.02"), Version("2.6.0a0+ecf3bae40a.nv25.01")],
     Kind.TEXTS: [(), ("sm_90", "compute_90")],
@@ -74,7 +74,7 @@ EXAMPLES: dict[Kind, list[Any]] = {
 WRONG: dict[Kind, list[Any]] = {
     Kind.TEXT: [1, True, [], {}],
     Kind.FLAG: [0, 1, "true", []],
-    Kind.COUNT: [1.5, "7", True, -1, math.inf, math.nan, [1]],
+    Kind.COUNT: [1.5, "7", True, -1, 2**63, 1e300, math.inf, math.nan, [1]],
     Kind.NUMBER: ["2", True, math.inf, -math.inf, math.nan, 10**400, -1, None.__class__],
     Kind.VERSION: ["twelve", "", True, [12, 4], "9" * 5000],
     Kind.TEXTS: ["sm_90", [90], {"a": "b"}, [None]],

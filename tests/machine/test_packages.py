@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+import packaging
 import pytest
 from packaging.requirements import Requirement
 
@@ -80,9 +81,8 @@ def env(tmp_path: Path) -> Machine:
 # --- judged by importlib.metadata and packaging
 
 
-FOLDERS = sorted(
-    {sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), "/usr/lib/python3/dist-packages"}
-)
+SITE_HERE = str(Path(packaging.__file__).parents[1])
+FOLDERS = sorted({SITE_HERE, sysconfig.get_path("platlib"), "/usr/lib/python3/dist-packages"})
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
@@ -98,11 +98,10 @@ def test_names_and_versions_are_those_of_importlib(folder: str) -> None:
 
 
 def test_requirements_are_those_of_importlib() -> None:
-    folder = sysconfig.get_path("purelib")
-    packages = Packages(System(), (Path(folder),))
+    packages = Packages(System(), (Path(SITE_HERE),))
     compared = 0
 
-    for judge in importlib.metadata.distributions(path=[folder]):
+    for judge in importlib.metadata.distributions(path=[SITE_HERE]):
         ours = packages[judge.metadata["Name"]]
         assert ours is not None
         told = [Requirement(text) for text in packages.requires(ours)]

@@ -99,10 +99,8 @@ def _flag(data: object) -> bool:
 def _count(data: object) -> int:
     if isinstance(data, bool) or not isinstance(data, (int, float)):
         raise TypeError("a whole number")
-    if data < 0 or (isinstance(data, float) and not data.is_integer()):  # NaN among them
+    if not 0 <= data < 2**63 or data != int(data):  # neither holds for NaN
         raise TypeError("a whole number")
-    if not 0 <= data < 2**63:
-        raise TypeError("a number of bytes or things")
     return int(data)
 
 

@@ -54,13 +54,14 @@ def _script_folder(system: System) -> str | None:
     """
     main = sys.modules.get("__main__")
     script = getattr(main, "__file__", None)
-    if getattr(sys.flags, "safe_path", False) or not sys.path or not script:
+    first = sys.path[0] if sys.path else None
+    if getattr(sys.flags, "safe_path", False) or not script or not isinstance(first, str):
         return None
-    first = Path(sys.path[0])
-    if getattr(main, "__spec__", None) is not None and first == system.working_folder():
-        return sys.path[0]
-    folders = (Path(script).parent, system.resolve(script).parent)
-    return sys.path[0] if first in folders else None
+    folders = [Path(script).parent, system.resolve(script).parent]
+    if getattr(main, "__spec__", None) is not None:
+        here = system.working_folder()
+        folders += [here] if here is not None else []
+    return first if Path(first) in folders else None
 
 
 def other_interpreter(system: System, path: str) -> Interpreter:

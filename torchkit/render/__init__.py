@@ -29,7 +29,7 @@ _ANY_UNICODE = "·…─→中\U0001f600"
 """What an encoding must carry so that no path of any user can break it."""
 
 
-class Format(Enum):
+class Format(str, Enum):
     """How a report is written."""
 
     TEXT = "text"
