@@ -182,3 +182,19 @@ def test_states_of_the_facts(finding: Callable[..., Finding]) -> None:
     assert (none.status, none.verdict.applies) == (Status.SKIP, False)
     assert (unknown.status, unknown.verdict.applies) == (Status.SKIP, True)
     assert alone.status is Status.FAIL
+
+
+def test_the_worst_of_several_troubles_is_named() -> None:
+    both = Companion("xformers", "0.0.34", "==2.10.0", "2.10.0+cu128", "12.8")
+
+    verdict = judged("2.13.0+cpu", both)
+
+    assert verdict.status is Status.FAIL
+    assert "CUDA 12.8" in verdict.message
+
+
+def test_torchtext_ended_before_todays_torch() -> None:
+    last = Companion("torchtext", "0.18.0+cpu", ">=2.3.0", None, "cpu")
+
+    assert judged("2.13.0+cpu", last).status is Status.FAIL
+    assert judged("2.3.1+cpu", last).status is Status.OK

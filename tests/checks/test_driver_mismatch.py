@@ -24,6 +24,8 @@ def judged(kernel: str, library: str | None, **changes: Any) -> Verdict:
         "gpus": DATA_CENTRE,
         "is_wsl": False,
         "is_container": False,
+        "os_system": "linux",
+        "jetson_model": None,
     }
     return judge(driver_version=Version(kernel), **(facts | changes))
 
@@ -106,3 +108,27 @@ def test_states_of_the_driver(finding: Callable[..., Finding]) -> None:
     assert (none.status, none.verdict.applies) == (Status.SKIP, False)
     assert (unknown.status, unknown.verdict.applies) == (Status.SKIP, True)
     assert alone.status is Status.OK
+
+
+def test_a_driver_newer_than_the_table_is_not_called_old() -> None:
+    verdict = judged("650.10", "650.10", driver_cuda=Version("14.0"), gpus=GEFORCE)
+    unnamed = judged("650.10", None, driver_cuda=Version("14.0"), gpus=GEFORCE)
+
+    assert verdict.status is Status.OK
+    assert unnamed.status is Status.OK
+
+
+def test_a_beta_of_the_same_branch_is_no_forward_compatibility() -> None:
+    assert judged("525.53", None, driver_cuda=Version("12.0"), gpus=GEFORCE).status is Status.OK
+    assert judged("450.36.06", None, driver_cuda=Version("11.0")).status is Status.OK
+
+
+def test_a_libcuda_older_than_the_driver_does_not_fit() -> None:
+    assert judged("570.86.10", None, driver_cuda=Version("12.2")).status is Status.FAIL
+    assert judged("570.86.10", None, driver_cuda=Version("12.8")).status is Status.OK
+
+
+def test_windows_brings_driver_and_libraries_together() -> None:
+    verdict = judged("551.61", None, driver_cuda=Version("12.2"), os_system="windows")
+
+    assert verdict.status is Status.SKIP

@@ -132,3 +132,38 @@ def test_an_unknown_driver_could_not_be_looked_at(finding: Callable[..., Finding
     found = finding("driver-missing", driver_version=Unknown("NVML hung"))
 
     assert (found.status, found.verdict.applies) == (Status.SKIP, True)
+
+
+def test_gpus_that_fell_off_the_bus_fail_and_quote_nvidia() -> None:
+    said = "Unable to determine the device handle for GPU0000:01:00.0: Unknown Error"
+
+    verdict = judged(
+        **LOADED,
+        driver_cuda=Version("12.4"),
+        driver_library_version=Version("550.54.14"),
+        nvidia_devices_on_bus=8,
+        driver_error=said,
+    )
+
+    assert verdict.status is Status.FAIL
+    assert said in [it.value for it in verdict.evidence]
+
+
+def test_a_driver_without_any_gpu_is_a_warning_under_a_cuda_build_only() -> None:
+    here = {
+        **LOADED,
+        "driver_cuda": Version("12.4"),
+        "driver_library_version": Version("550.54.14"),
+    }
+
+    assert judged(**here).status is Status.WARN
+    assert judged(**here, torch_cuda=None).status is Status.OK
+
+
+def test_in_a_container_no_gpus_mean_that_it_was_started_without_them() -> None:
+    untold = {"driver_cuda": Unknown("not given"), "driver_library_version": Unknown("not given")}
+
+    verdict = judged(**LOADED, **untold, is_container=True, container_runtime="docker")
+
+    assert verdict.status is Status.FAIL
+    assert verdict.fix == ("docker run --gpus all …",)

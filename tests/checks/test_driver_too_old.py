@@ -151,3 +151,23 @@ def test_with_the_two_needed_facts_alone_it_still_judges(finding: Callable[..., 
 
     assert found.status is Status.FAIL
     assert found.verdict.fix[1].startswith("pip install torch==")
+
+
+@pytest.mark.parametrize(
+    ("driver", "runs", "cuda", "status"),
+    [
+        ("418.39", "10.1", "10.2", Status.FAIL),
+        ("410.48", "10.0", "10.1", Status.FAIL),
+        ("450.51.06", "11.0", "11.8", Status.FAIL),
+        ("450.80.01", "11.0", "11.8", Status.FAIL),
+        ("450.80.02", "11.0", "11.8", Status.INFO),
+        ("525.60.12", "12.0", "12.8", Status.FAIL),
+        ("525.60.13", "12.0", "12.8", Status.INFO),
+        ("470.57.02", "12.4", "12.6", Status.OK),  # a compatibility library of a later branch
+        ("525.53", "12.0", "12.0", Status.OK),  # what the driver says of itself
+    ],
+)
+def test_the_drivers_own_libcuda_does_not_lift_its_floor(
+    driver: str, runs: str, cuda: str, status: Status
+) -> None:
+    assert judged(driver, cuda, driver_cuda=Version(runs)).status is status

@@ -18,6 +18,7 @@ def judged(glibc: str, torch: str, needed: str | None) -> Verdict:
         torch_version=Version(torch),
         torch_glibc_needed=Version(needed) if needed else None,
         os_name="CentOS Linux 7 (Core)",
+        os_system="linux",
     )
 
 
@@ -73,3 +74,16 @@ def test_the_fix_is_a_torch_that_this_glibc_runs(finding: Callable[..., Finding]
     )
 
     assert found.verdict.fix[0].startswith("pip install torch==2.6.0+cpu ")
+
+
+def test_alpine_has_no_official_torch(finding: Callable[..., Finding]) -> None:
+    alpine = {"glibc_version": None, "os_system": "linux", "os_name": "Alpine Linux v3.20"}
+
+    found = finding("glibc-too-old", **alpine, torch_version=None)
+    own_build = finding("glibc-too-old", **alpine, torch_version=Version("2.7.0"))
+    mac = finding("glibc-too-old", **(alpine | {"os_system": "macos"}), torch_version=None)
+
+    assert found.status is Status.FAIL
+    assert "Alpine Linux v3.20" in found.verdict.message
+    assert own_build.status is Status.SKIP
+    assert mac.status is Status.SKIP

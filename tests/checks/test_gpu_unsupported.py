@@ -21,6 +21,7 @@ def judged(capability: str | None, archs: str, **changes: Any) -> Verdict:
         "torch_archs": tuple(archs.split()),
         "torch_archs_source": "libtorch_python.so",
         "cpu_architecture": "x86_64",
+        "driver_cuda": None,
     }
     return judge(**(facts | changes))
 
@@ -124,3 +125,27 @@ def test_states_of_the_facts(finding: Callable[..., Finding]) -> None:
     assert (none.status, none.verdict.applies) == (Status.SKIP, False)
     assert (unknown.status, unknown.verdict.applies) == (Status.SKIP, True)
     assert (cpu_build.status, cpu_build.verdict.applies) == (Status.SKIP, False)
+
+
+def test_the_first_gpu_unserved_is_a_failure_since_cuda_0_is_taken_unasked() -> None:
+    gpus = (Gpu("NVIDIA GeForce RTX 5090", "12.0"), Gpu("NVIDIA GeForce GTX 1080", "6.1"))
+
+    verdict = judged(None, "sm_60 sm_70", gpus=gpus)
+
+    assert verdict.status is Status.FAIL
+    assert "CUDA_VISIBLE_DEVICES=1" in verdict.fix[1]
+
+
+def test_ptx_newer_than_the_drivers_cuda_is_refused() -> None:
+    newer = judged("9.0", "compute_80", torch_cuda=Version("12.6"), driver_cuda=Version("12.0"))
+    as_new = judged("9.0", "compute_80", torch_cuda=Version("12.6"), driver_cuda=Version("12.6"))
+
+    assert newer.status is Status.FAIL
+    assert "unsupported toolchain" in newer.evidence[0].value
+    assert as_new.status is Status.INFO
+
+
+def test_a_gpu_known_by_name_alone_is_judged_by_its_name() -> None:
+    gpus = (Gpu("NVIDIA GeForce RTX 5090"),)
+
+    assert judged(None, "sm_80 sm_90", gpus=gpus).status is Status.FAIL

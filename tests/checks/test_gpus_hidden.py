@@ -9,12 +9,14 @@ import pytest
 from torchkit.checks.gpus_hidden import judge
 from torchkit.machine.facts import Gpu, Unknown
 from torchkit.report import Finding, Status, Verdict
+from torchkit.versions import Version
 
 TWO = (Gpu("NVIDIA A100"), Gpu("NVIDIA A100"))
 
 
 def judged(value: str, system: str = "linux") -> Verdict:
-    return judge(cuda_visible_devices=value, gpus=TWO, os_system=system)
+    cuda = Version("12.4")
+    return judge(cuda_visible_devices=value, gpus=TWO, torch_cuda=cuda, os_system=system)
 
 
 @pytest.mark.parametrize(
@@ -22,6 +24,8 @@ def judged(value: str, system: str = "linux") -> Verdict:
     [
         ("", Status.WARN),
         ("-1", Status.WARN),
+        ("NoDevFiles", Status.WARN),
+        ("all", Status.WARN),
         ("2", Status.WARN),
         ("2,0", Status.WARN),
         ("1", Status.OK),
@@ -52,3 +56,9 @@ def test_states_of_the_facts(finding: Callable[..., Finding]) -> None:
     assert (unset.status, unset.verdict.applies) == (Status.SKIP, False)
     assert (no_gpu.status, no_gpu.verdict.applies) == (Status.SKIP, False)
     assert (unknown.status, unknown.verdict.applies) == (Status.SKIP, True)
+
+
+def test_a_torch_without_cuda_looks_for_no_gpu() -> None:
+    verdict = judge(cuda_visible_devices="-1", gpus=TWO, torch_cuda=None, os_system="linux")
+
+    assert verdict.status is Status.SKIP

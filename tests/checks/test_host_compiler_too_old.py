@@ -70,3 +70,11 @@ def test_states_of_the_facts(finding: Callable[..., Finding]) -> None:
     assert (no_gcc.status, no_gcc.verdict.applies) == (Status.SKIP, False)
     assert (unknown.status, unknown.verdict.applies) == (Status.SKIP, True)
     assert (nightly.status, nightly.verdict.applies) == (Status.SKIP, True)
+
+
+def test_what_links_libtorch_may_still_not_build_extensions() -> None:
+    verdict = judged("9.3.0", "2.13.0")  # headers in C++17, cpp_extension passes -std=c++20
+
+    assert verdict.status is Status.WARN
+    assert "to build extensions" in verdict.message
+    assert "link libtorch" not in " ".join(it.value for it in verdict.evidence)

@@ -57,7 +57,11 @@ def test_cxxabi_is_compared_too() -> None:
 @pytest.mark.parametrize(
     ("path", "fix"),
     [
-        ("/opt/gcc-4.9/lib64/libstdc++.so.6", "take /opt/gcc-4.9/lib64 out of LD_LIBRARY_PATH"),
+        (
+            "/opt/gcc-4.9/lib64/libstdc++.so.6",
+            "let another libstdc++ come first: take /opt/gcc-4.9/lib64 out of LD_LIBRARY_PATH "
+            "if it is there",
+        ),
         (
             "/home/ana/miniconda3/lib/libstdc++.so.6",
             "conda install -c conda-forge 'libstdcxx-ng>=13'",
@@ -82,3 +86,10 @@ def test_states_of_the_facts(finding: Callable[..., Finding]) -> None:
 
     assert (mac.status, mac.verdict.applies) == (Status.SKIP, False)
     assert (unknown.status, unknown.verdict.applies) == (Status.SKIP, True)
+
+
+def test_an_unknown_copy_is_cured_like_the_systems() -> None:
+    verdict = judged("3.4.19", "3.4.22", libstdcxx_path=Unknown("not looked at"))
+
+    assert not any("take  out" in line for line in verdict.fix)
+    assert "container" in verdict.fix[-1]

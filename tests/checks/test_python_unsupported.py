@@ -19,6 +19,8 @@ def judged(python: str, torch: str | None, *, free: bool = False, manager: Any =
         torch_version=Version(torch) if torch else None,
         python_free_threaded=free,
         torch_manager=manager,
+        glibc_version=Version("2.36"),
+        os_system="linux",
     )
 
 

@@ -24,6 +24,8 @@ def judged(*problems: str, torch: str = "2.13.0+cpu", **changes: Any) -> Verdict
         "os_system": "linux",
         "cpu_architecture": "x86_64",
         "shadowed_libraries": (),
+        "torch_requires": (),
+        "nvidia_packages": {},
     }
     return judge(**(facts | changes))
 
@@ -126,3 +128,14 @@ def test_files_that_may_not_be_read_are_cured_by_permissions_not_by_reinstalling
     verdict = judged("PermissionError: [Errno 13] Permission denied: '/env/torch/version.py'")
 
     assert verdict.fix == ("chmod -R a+rX /env/torch",)
+
+
+def test_a_missing_nvidia_package_is_installed_alone() -> None:
+    verdict = judged(
+        "libnccl.so.2: cannot open shared object file: No such file or directory",
+        torch_requires=("nvidia-cudnn-cu13==9.24.0.43", "nvidia-nccl-cu13==2.30.7"),
+        nvidia_packages={"nvidia-cudnn-cu13": "9.24.0.43"},
+    )
+
+    assert "nvidia-nccl-cu13==2.30.7, which is not installed" in verdict.message
+    assert verdict.fix[0] == "pip install 'nvidia-nccl-cu13==2.30.7'"

@@ -16,6 +16,7 @@ def judged(version: str | None, dependents: Any) -> Verdict:
         torch_version=Version(version) if version else None,
         torch_dependents=dependents,
         torch_installs=(),
+        torch_shadows=(),
         python_executable="/env/bin/python",
     )
 
@@ -65,3 +66,18 @@ def test_metadata_without_its_folder_is_a_broken_installation(
 
     assert found.status is Status.FAIL
     assert found.verdict.fix == ("pip install --force-reinstall torch==2.13.0",)
+
+
+def test_a_whole_torch_behind_a_shadow_is_not_called_gone(
+    finding: Callable[..., Finding],
+) -> None:
+    record = Install("/env/site-packages/torch-2.13.0.dist-info", "2.13.0", "pip")
+
+    found = finding(
+        "torch-missing",
+        torch_version=None,
+        torch_installs=(record,),
+        torch_shadows=("/work/torch.py",),
+    )
+
+    assert found.status is Status.SKIP

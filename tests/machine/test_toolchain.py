@@ -555,3 +555,11 @@ def test_this_machine_s_cmake_is_what_it_says_itself(tmp_path: Path) -> None:
     said = subprocess.run(["cmake", "-P", str(script)], capture_output=True, text=True, check=True)
 
     assert str(toolchain_facts(System())["cmake_version"]) == said.stderr.strip()
+
+
+def test_the_compiler_that_cxx_names_is_the_one_builds_take(machine: Machine) -> None:
+    machine.program("/usr/bin/g++", "g++ (GCC) 8.5.0 20210514")
+    machine.program("/usr/bin/g++-12", "g++-12 (Debian 12.2.0-14) 12.2.0")
+    machine.set(CXX="g++-12 -march=native")
+
+    assert machine.facts()["gcc_version"] == Version("12.2.0")

@@ -50,7 +50,7 @@ STABLE_ABI_FROM = {"xformers": Version("0.0.34")}
 
 DIES_WITH = {
     "torchvision": "RuntimeError: operator torchvision::nms does not exist",
-    "torchaudio": "OSError: libtorchaudio.so: undefined symbol",
+    "torchaudio": "OSError: Could not load this library: …/libtorchaudio.so",
     "xformers": "WARNING: xFormers can't load C++/CUDA extensions",
 }
 
@@ -133,31 +133,73 @@ def _flavour(
 
 
 def _trouble(one: Companion, torch_version: Version, flavour: str | None) -> Trouble | None:
+    """The worst that is wrong with this one; of two alike, what its metadata says comes first."""
+    found = [
+        _built_for_another(one, torch_version),
+        _asks_for_another(one, torch_version),
+        _wrong_flavour(one, flavour),
+        _wrong_pair(one, torch_version),
+        _beyond_the_last(one, torch_version),
+    ]
+    troubles = [it for it in found if it is not None]
+    return next((it for it in troubles if it.status is Status.FAIL), next(iter(troubles), None))
+
+
+def _status(one: Companion, torch_version: Version) -> Status:
+    is_bound = one.name in COMPILED and not _is_stable(one, torch_version)
+    return Status.FAIL if is_bound else Status.WARN
+
+
+def _built_for_another(one: Companion, torch_version: Version) -> Trouble | None:
+    """Its own files name the torch they were compiled for."""
+    built_for = one.built_for_torch
+    if not built_for or _is_stable(one, torch_version) or _same_series(built_for, torch_version):
+        return None
     named = f"{one.name} {one.version}"
-    stable = _is_stable(one, torch_version)
-    status = Status.FAIL if one.name in COMPILED and not stable else Status.WARN
-    if one.built_for_torch and not stable and not _same_series(one.built_for_torch, torch_version):
-        return Trouble(
-            status,
-            one,
-            f"{named} was compiled for torch {one.built_for_torch}, here is {torch_version}",
-            DIES_WITH.get(
-                one.name, f"ImportError: undefined symbol in {one.name}'s compiled module"
-            ),
-            f"torch {torch_version}",
-            f"torch {one.built_for_torch} for {named}",
-        )
-    asked = _asks_for_another(one, torch_version)
-    if asked:
-        return Trouble(
-            status,
-            one,
-            f"{named} does not fit torch {torch_version}: it asks for torch{asked}",
-            DIES_WITH.get(one.name, "") if status is Status.FAIL else "",
-            f"torch {torch_version}",
-            f"torch{asked} for {named}",
-        )
-    return _wrong_flavour(one, flavour) or _wrong_pair(one, torch_version)
+    return Trouble(
+        _status(one, torch_version),
+        one,
+        f"{named} was compiled for torch {built_for}, here is {torch_version}",
+        DIES_WITH.get(one.name, f"ImportError: undefined symbol in {one.name}'s compiled module"),
+        f"torch {torch_version}",
+        f"torch {built_for} for {named}",
+    )
+
+
+def _asks_for_another(one: Companion, torch_version: Version) -> Trouble | None:
+    """Its metadata asks for a torch that this one is not."""
+    asked = _unmet(one, torch_version)
+    if asked is None:
+        return None
+    named, status = f"{one.name} {one.version}", _status(one, torch_version)
+    return Trouble(
+        status,
+        one,
+        f"{named} does not fit torch {torch_version}: it asks for torch{asked}",
+        DIES_WITH.get(one.name, "") if status is Status.FAIL else "",
+        f"torch {torch_version}",
+        f"torch{asked} for {named}",
+    )
+
+
+LAST_OF_ITS_KIND = {"torchtext": (Version("2.3"), Version("2.7"))}
+"""Companions that are no longer made: the torch series of their last release, and the first torch
+that it cannot be loaded beside, since the C++ ABI changed (torchtext's README: 0.18 is the last)."""
+
+
+def _beyond_the_last(one: Companion, torch_version: Version) -> Trouble | None:
+    last = LAST_OF_ITS_KIND.get(one.name)
+    if last is None or Version(torch_version.series) <= last[0]:
+        return None
+    status = Status.FAIL if torch_version >= last[1] else Status.WARN
+    return Trouble(
+        status,
+        one,
+        f"{one.name} ended with torch {last[0]}, here is {torch_version}",
+        f"OSError: lib{one.name}.so: undefined symbol" if status is Status.FAIL else "",
+        f"{one.name} {one.version} beside torch {torch_version}",
+        f"torch {last[0]} for the last {one.name}",
+    )
 
 
 def _is_stable(one: Companion, torch_version: Version) -> bool:
@@ -174,7 +216,7 @@ def _same_series(built_for: str, torch_version: Version) -> bool:
     return version is None or version.series == torch_version.series
 
 
-def _asks_for_another(one: Companion, torch_version: Version) -> str | None:
+def _unmet(one: Companion, torch_version: Version) -> str | None:
     """The specifier this torch does not meet."""
     if not one.requires_torch:
         return None
@@ -224,7 +266,10 @@ def _wrong_flavour(one: Companion, flavour: str | None) -> Trouble | None:
         Status.FAIL,
         one,
         f"{named} is built for CUDA {one.cuda}, this torch for CUDA {flavour}",
-        f"RuntimeError: Detected that PyTorch and {one.name} were compiled with different CUDA major versions",
+        f"RuntimeError: Detected that PyTorch and {one.name} were compiled with different CUDA major versions"
+        if one.name == "torchvision"
+        else f"ImportError: libcudart.so.{one.cuda.split('.')[0]}: cannot open shared object file: "
+        "No such file or directory",
         f"{one.name} for CUDA {one.cuda}",
         f"{one.name} for CUDA {flavour}",
     )

@@ -25,6 +25,7 @@ import re
 
 from torchkit.advice.lines import driver_update
 from torchkit.knowledge.compat import (
+    cuda_toolkits,
     is_data_center_gpu,
     newest_cuda_for_driver,
     toolkit_driver,
@@ -53,9 +54,13 @@ def judge(
     gpus: tuple[Gpu, ...] | None | Unknown,
     is_wsl: bool | None | Unknown,
     is_container: bool | None | Unknown,
+    os_system: str | None | Unknown,
+    jetson_model: str | None | Unknown,
 ) -> Verdict:
     if is_wsl is True:
         return does_not_apply("under WSL the driver is Windows' own, and libcuda a stub")
+    if os_system == "windows":
+        return does_not_apply("on Windows the driver brings its libraries along")
     said = driver_error if isinstance(driver_error, str) else ""
     library = driver_library_version if isinstance(driver_library_version, Version) else None
     other = library if library is not None and library != driver_version else None
@@ -65,20 +70,33 @@ def judge(
         return _mismatch(driver_version, name, said, is_container is True)
     if other is not None:
         return _newer_library(driver_version, f"libcuda {other}", gpus, str(other), is_container)
-    own = newest_cuda_for_driver(driver_version)
-    if isinstance(driver_cuda, Version) and own is not None and driver_cuda.major > own.major:
-        return _newer_library(
-            driver_version,
-            f"a libcuda for CUDA {driver_cuda}",
-            gpus,
-            str(toolkit_driver(driver_cuda) or f"one for CUDA {driver_cuda}"),
-            is_container,
-        )
-    return ok(
-        f"kernel driver and libcuda are both {driver_version}"
-        if library
-        else f"nothing speaks against driver {driver_version}"
-    )
+    if library is not None:
+        return ok(f"kernel driver and libcuda are both {driver_version}")
+    if not isinstance(driver_cuda, Version) or isinstance(jetson_model, str):
+        return ok(f"nothing speaks against driver {driver_version}")
+    return _by_cuda(driver_version, driver_cuda, gpus, is_container)
+
+
+def _by_cuda(
+    driver_version: Version,
+    driver_cuda: Version,
+    gpus: tuple[Gpu, ...] | None | Unknown,
+    is_container: bool | None | Unknown,
+) -> Verdict:
+    """Where libcuda's own version is not known: by the CUDA it runs, which each driver raises."""
+    named = f"a libcuda for CUDA {driver_cuda}"
+    brings, own = toolkit_driver(driver_cuda), newest_cuda_for_driver(driver_version)
+    if own is not None and driver_cuda < own:
+        return _mismatch(driver_version, named, "", is_container is True)
+    newest_known = max(it.driver_linux for it in cuda_toolkits() if it.driver_linux is not None)
+    if brings is not None:
+        is_newer = brings.major > driver_version.major
+    else:  # a CUDA that we do not know; so may be the driver
+        is_newer = driver_version < newest_known
+    if is_newer:
+        needed = str(brings or f"one for CUDA {driver_cuda}")
+        return _newer_library(driver_version, named, gpus, needed, is_container)
+    return ok(f"driver {driver_version} and its libcuda for CUDA {driver_cuda} go together")
 
 
 def _newer_library(

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from torchkit.advice.lines import driver_installation
 from torchkit.machine.facts import Gpu, Unknown
-from torchkit.report import WOULD_FAIL_WITH, Evidence, Verdict, does_not_apply, fail, info, ok
+from torchkit.report import WOULD_FAIL_WITH, Evidence, Verdict, does_not_apply, fail, info, ok, warn
 from torchkit.versions import Version
 
 AREA = "driver"
@@ -57,7 +57,9 @@ def judge(
     if usable or isinstance(jetson_model, str):
         return ok("the NVIDIA driver and its GPUs are there")
     if driver_version is not None:
-        if driver_cuda is None and not isinstance(driver_library_version, Version) and gpus == ():
+        without_library = driver_cuda is None and not isinstance(driver_library_version, Version)
+        untold = isinstance(driver_cuda, Unknown) and is_container is True
+        if gpus == () and (without_library or untold):
             return _out_of_reach(
                 driver_version,
                 is_container=is_container is True,
@@ -65,6 +67,13 @@ def judge(
                 nodes=nvidia_device_nodes,
                 wants_cuda=wants_cuda,
                 os_name=os_name,
+            )
+        if gpus == () and wants_cuda:
+            return _shows_no_gpu(
+                driver_version,
+                nvidia_devices_on_bus if isinstance(nvidia_devices_on_bus, int) else 0,
+                driver_error if isinstance(driver_error, str) else None,
+                container_runtime if is_container is True else None,
             )
         return ok(f"NVIDIA driver {driver_version} is there")
     if isinstance(nvidia_devices_on_bus, int) and nvidia_devices_on_bus > 0:
@@ -117,6 +126,32 @@ def _out_of_reach(
         brief="the GPUs are out of this container's reach"
         if is_container
         else "libcuda is missing",
+    )
+
+
+def _shows_no_gpu(
+    driver_version: Version, devices: int, error: str | None, runtime: str | None | Unknown
+) -> Verdict:
+    """Driver and library are there, and no GPU: fallen off the bus, or kept from the container."""
+    lost = devices > 0 or error is not None
+    fix = [
+        "look for the cause: sudo dmesg | grep -iE 'nvrm|xid'",
+        "then reboot, or power the GPU up",
+    ]
+    if runtime is not None:
+        fix = [_container_fix(runtime)]
+    evidence = [
+        Evidence(WOULD_FAIL_WITH, "RuntimeError: No CUDA GPUs are available"),
+        Evidence("found", f"driver {driver_version}, {devices or 'no'} NVIDIA GPUs on the PCI bus"),
+    ]
+    if error is not None:
+        evidence.append(Evidence("NVIDIA says", error))
+    build = fail if lost else warn
+    return build(
+        f"NVIDIA driver {driver_version} is loaded, but it shows no GPU",
+        evidence=evidence,
+        fix=fix,
+        brief="the driver shows no GPU",
     )
 
 

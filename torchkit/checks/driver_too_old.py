@@ -60,7 +60,7 @@ def judge(
     if needed is None and runs is None:
         return could_not_look(f"the driver that CUDA {torch_cuda} needs is not known to us")
     if needed is None or driver_version < needed:
-        if runs is not None and runs.major >= torch_cuda.major:
+        if runs is not None and _library_runs(torch_cuda, runs, driver_version, needed):
             return ok(_by_library(driver_version, torch_cuda, runs, needed))
         where = driver_update(
             str(needed or f"one that runs CUDA {torch_cuda.major}.0"),
@@ -79,10 +79,33 @@ def judge(
     return ok(f"driver {driver_version} can run CUDA {torch_cuda}, which needs {needed} or newer")
 
 
+FIRST_WITH_MINOR_COMPATIBILITY = 11
+"""From this CUDA major on a library runs every minor of its major (NVIDIA, minor versions)."""
+
+
+def _library_runs(
+    torch_cuda: Version, runs: Version, driver_version: Version, needed: Version | None
+) -> bool:
+    """Whether libcuda runs this CUDA although the kernel's driver is older than its floor.
+
+    Only NVIDIA's forward-compatibility library does: one of a later driver branch. The driver's
+    own libcuda stands no higher than the driver.
+    """
+    if runs >= torch_cuda:
+        return True
+    if torch_cuda.major < FIRST_WITH_MINOR_COMPATIBILITY or runs.major < torch_cuda.major:
+        return False
+    if needed is None:  # no floor is published: what the driver says of itself counts
+        return True
+    own = toolkit_driver(runs)
+    return own is not None and own.major > driver_version.major
+
+
 def _by_library(
     driver_version: Version, torch_cuda: Version, runs: Version, needed: Version | None
 ) -> str:
-    if needed is None:
+    own = toolkit_driver(runs)
+    if needed is None or own is None or own.major <= driver_version.major:
         return f"driver {driver_version} says that it runs CUDA {runs}, torch needs {torch_cuda}"
     return (
         f"driver {driver_version} runs CUDA {torch_cuda} through the forward-compatibility "

@@ -21,18 +21,31 @@ from __future__ import annotations
 from torchkit.advice.lines import FITTING_TORCH
 from torchkit.knowledge.compat import torch_release
 from torchkit.machine.facts import Unknown
-from torchkit.report import WOULD_FAIL_WITH, Evidence, Verdict, could_not_look, fail, ok
+from torchkit.report import (
+    WOULD_FAIL_WITH,
+    Evidence,
+    Verdict,
+    could_not_look,
+    does_not_apply,
+    fail,
+    ok,
+)
 from torchkit.versions import Version
 
 AREA = "system"
 
 
 def judge(
-    glibc_version: Version,
-    torch_version: Version,
+    glibc_version: Version | None,
+    torch_version: Version | None,
     torch_glibc_needed: Version | None | Unknown,
     os_name: str | None | Unknown,
+    os_system: str | None | Unknown,
 ) -> Verdict:
+    if glibc_version is None:
+        return _without_glibc(os_system, os_name, is_installed=torch_version is not None)
+    if torch_version is None:
+        return does_not_apply("torch is not installed")
     needed, source = _needed(torch_version, torch_glibc_needed)
     if needed is None:
         return could_not_look(f"the glibc that torch {torch_version} needs is not known")
@@ -54,6 +67,25 @@ def judge(
             f"or run in a container of a distribution with glibc {needed} or newer",
         ],
         brief="glibc is too old for this torch",
+    )
+
+
+def _without_glibc(
+    os_system: str | None | Unknown, os_name: str | None | Unknown, *, is_installed: bool
+) -> Verdict:
+    """Linux with musl, such as Alpine: official wheels and zips are for glibc alone."""
+    if os_system != "linux" or is_installed:
+        return does_not_apply("the C library is not glibc")
+    system = os_name if isinstance(os_name, str) else "this system"
+    return fail(
+        f"{system} has no glibc, and there is no official torch for another C library",
+        evidence=[
+            Evidence(WOULD_FAIL_WITH, "ERROR: No matching distribution found for torch"),
+            Evidence("found", f"{system}, without glibc"),
+            Evidence("needed", "a distribution with glibc, e.g. Debian or Ubuntu"),
+        ],
+        fix=["take an image with glibc, e.g. FROM python:3.12-slim instead of python:3.12-alpine"],
+        brief="there is no torch for a system without glibc",
     )
 
 

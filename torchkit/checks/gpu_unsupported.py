@@ -21,8 +21,15 @@ the fix names the last one that had it.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from torchkit.advice.lines import FITTING_TORCH
-from torchkit.knowledge.compat import architectures, doubtfully_served_by, served_by
+from torchkit.knowledge.compat import (
+    architectures,
+    doubtfully_served_by,
+    gpu_capability,
+    served_by,
+)
 from torchkit.machine.facts import Gpu, Unknown
 from torchkit.report import (
     WOULD_FAIL_WITH,
@@ -49,6 +56,7 @@ def judge(
     torch_archs: tuple[str, ...] | None | Unknown,
     torch_archs_source: str | None | Unknown,
     cpu_architecture: str | None | Unknown,
+    driver_cuda: Version | None | Unknown,
 ) -> Verdict:
     if not gpus:
         return does_not_apply("there is no NVIDIA GPU to run on")
@@ -57,6 +65,7 @@ def judge(
     )
     if not archs:
         return could_not_look(f"which GPUs torch {torch_version} has code for is not known")
+    gpus = tuple(_with_capability(gpu) for gpu in gpus)
     told = [gpu for gpu in gpus if gpu.capability is not None]
     if not told:
         return could_not_look(f"the compute capability of {gpus[0].name} is not known")
@@ -82,12 +91,38 @@ def judge(
         served = [number for number, gpu in enumerate(gpus) if serving.get(gpu) is not None]
         return _unsupported(unserved[0], gpus, served, torch_version, archs, source)
     by_ptx = [gpu for gpu in told if (serving[gpu] or "").startswith("compute")]
+    if by_ptx and isinstance(driver_cuda, Version) and driver_cuda < torch_cuda:
+        return _ptx_too_new(by_ptx[0], torch_cuda, driver_cuda, archs, source)
     if by_ptx:
         return info(
             f"torch has only PTX for {by_ptx[0].name} ({by_ptx[0].capability}): the first start "
             "compiles for minutes, and needs a driver as new as torch's CUDA"
         )
     return ok(f"torch has code for {', '.join(sorted({gpu.name for gpu in told}))}")
+
+
+def _with_capability(gpu: Gpu) -> Gpu:
+    """Older drivers' nvidia-smi and /proc give a name without a capability."""
+    return gpu if gpu.capability else replace(gpu, capability=gpu_capability(gpu.name))
+
+
+def _ptx_too_new(
+    gpu: Gpu, torch_cuda: Version, driver_cuda: Version, archs: tuple[str, ...], source: str
+) -> Verdict:
+    """PTX is compiled by the driver, which must be as new as the CUDA that wrote it."""
+    return fail(
+        f"torch has only PTX of CUDA {torch_cuda} for {gpu.name}, the driver compiles up to {driver_cuda}",
+        evidence=[
+            Evidence(
+                WOULD_FAIL_WITH,
+                "CUDA error: the provided PTX was compiled with an unsupported toolchain.",
+            ),
+            Evidence("found", " ".join(archs), source),
+            Evidence("needed", f"a driver for CUDA {torch_cuda}, or sm code for {gpu.capability}"),
+        ],
+        fix=[FITTING_TORCH],
+        brief=f"this torch has no code for {gpu.name} that the driver can use",
+    )
 
 
 def _archs(
@@ -119,13 +154,16 @@ def _unsupported(
 ) -> Verdict:
     name = f"torch {torch_version}" if isinstance(torch_version, Version) else "this torch"
     number = (gpu.capability or "").replace(".", "")
-    build, fix = fail, FITTING_TORCH
+    build, fix = fail, [FITTING_TORCH]
     message = f"{name} has no code for {gpu.name}, compute capability {gpu.capability}"
     if served:
         message += f"; it runs on {gpus[served[0]].name}"
         visible = ",".join(str(index) for index in served)
-        build = warn
-        fix = f"export CUDA_DEVICE_ORDER=PCI_BUS_ID CUDA_VISIBLE_DEVICES={visible}"
+        hidden = f"export CUDA_DEVICE_ORDER=PCI_BUS_ID CUDA_VISIBLE_DEVICES={visible}"
+        if served[0] == 0:  # cuda:0, the device that is taken unasked, is served
+            build, fix = warn, [hidden]
+        else:
+            fix.append(f"or leave that GPU out: {hidden}")
     return build(
         message,
         evidence=[
@@ -133,6 +171,6 @@ def _unsupported(
             Evidence("found", " ".join(archs), source),
             Evidence("needed", f"sm_{number}, or PTX for {gpu.capability} or below"),
         ],
-        fix=[fix],
+        fix=fix,
         brief=f"this torch has no code for {gpu.name}",
     )

@@ -16,23 +16,31 @@ well. A number that is not there hides the GPUs behind it too.
 
 from __future__ import annotations
 
+import re
+
 from torchkit.machine.facts import Gpu, Unknown
 from torchkit.report import WOULD_FAIL_WITH, Evidence, Verdict, does_not_apply, ok, warn
+from torchkit.versions import Version
 
 AREA = "gpu"
 
 
 def judge(
-    cuda_visible_devices: str, gpus: tuple[Gpu, ...], os_system: str | None | Unknown
+    cuda_visible_devices: str,
+    gpus: tuple[Gpu, ...],
+    torch_cuda: Version | None | Unknown,
+    os_system: str | None | Unknown,
 ) -> Verdict:
     if not gpus:
         return does_not_apply("there is no NVIDIA GPU to hide")
+    if torch_cuda is None:
+        return does_not_apply("there is no torch with CUDA that would look for them")
     entries = [entry.strip() for entry in cuda_visible_devices.split(",")]
     first = entries[0]
-    visible = not first.lstrip("-").isdigit() or 0 <= int(first) < len(gpus)
-    if first and visible:
+    is_index = re.fullmatch(r"\d{1,4}", first) is not None
+    if (is_index and int(first) < len(gpus)) or first.startswith(("GPU-", "MIG-")):
         return ok(f"CUDA_VISIBLE_DEVICES={cuda_visible_devices} leaves a GPU in sight")
-    what = "hides every GPU" if first in ("", "-1") else f"names GPU {first}, of {len(gpus)}"
+    what = f"names GPU {first}, of {len(gpus)}" if is_index else "hides every GPU"
     return warn(
         f"CUDA_VISIBLE_DEVICES={cuda_visible_devices!r} {what}",
         evidence=[

@@ -54,8 +54,10 @@ def judge(
     release = torch_release(torch_version) if torch_version is not None else newest_torch()
     if release is None:
         return could_not_look(f"what the headers of torch {torch_version} need is not known")
+    checked = release.min_gcc_header_check or 0
+    to_link = max(checked, GCC_FOR_STANDARD.get(release.cxx_standard_headers, 0))
     standard = max(release.cxx_standard_headers, release.cxx_standard_cpp_extension)
-    needed = max(release.min_gcc_header_check or 0, GCC_FOR_STANDARD.get(standard, 0))
+    needed = max(checked, GCC_FOR_STANDARD.get(standard, 0))
     name = f"torch {release.version}"
     if gcc_version.major >= needed:
         return ok(f"g++ {gcc_version} can compile {name}'s headers, which need {needed}")
@@ -65,14 +67,18 @@ def judge(
         else f'#error "You\'re trying to build PyTorch with a too old version of GCC. We need GCC {needed} or later."'
     )
     build = warn if torch_version is not None else info
+    links = gcc_version.major >= to_link
+    purpose = "to build extensions" if links else "to build extensions or link libtorch"
     return build(
-        f"g++ {gcc_version} is too old for the headers of {name}, which need {needed} or newer",
+        f"g++ {gcc_version} is too old to build extensions for {name}, which takes {needed} or newer"
+        if links
+        else f"g++ {gcc_version} is too old for the headers of {name}, which need {needed} or newer",
         evidence=[
             Evidence(WOULD_FAIL_WITH, error),
             Evidence("found", f"g++ {gcc_version}"),
             Evidence(
                 "needed",
-                f"g++ {needed} or newer, to build extensions or link libtorch (C++{standard})",
+                f"g++ {needed} or newer, {purpose} (C++{standard})",
             ),
         ],
         fix=[compiler_installation(max(needed, USUAL_GCC), os_name, for_nvcc=False)],

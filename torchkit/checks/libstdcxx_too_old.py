@@ -65,13 +65,17 @@ def _too_old(
     torch_version: Version,
     torch_manager: str | None | Unknown,
 ) -> Verdict:
-    system = where.startswith(("/lib", "/usr/lib"))
+    folder = where.rpartition("/")[0]
+    system = not folder or where.startswith(("/lib", "/usr/lib"))
     if torch_manager == "conda" or "conda" in where:
         fix = ["conda install -c conda-forge 'libstdcxx-ng>=13'"]
     elif system:
         fix = [FITTING_TORCH, "or run in a container of a newer distribution"]
     else:
-        fix = [f"take {where.rpartition('/')[0]} out of LD_LIBRARY_PATH"]
+        fix = [
+            f"let another libstdc++ come first: take {folder} out of LD_LIBRARY_PATH if it is there",
+            f"or replace the copy in {folder} by a newer one",
+        ]
     return fail(
         f"{where} offers {name}_{found}, torch {torch_version} needs {name}_{needed}",
         evidence=[

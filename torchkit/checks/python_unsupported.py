@@ -31,6 +31,7 @@ from torchkit.report import (
     Evidence,
     Verdict,
     could_not_look,
+    does_not_apply,
     fail,
     info,
     ok,
@@ -46,7 +47,11 @@ def judge(
     torch_version: Version | None,
     python_free_threaded: bool | None | Unknown,
     torch_manager: str | None | Unknown,
+    glibc_version: Version | None | Unknown,
+    os_system: str | None | Unknown,
 ) -> Verdict:
+    if os_system == "linux" and glibc_version is None:
+        return does_not_apply("official builds for Linux need glibc: see glibc-too-old")
     free = python_free_threaded is True
     named = f"Python {python_version}" + (", free-threaded" if free else "")
     if torch_version is None:

@@ -19,6 +19,9 @@ Reinstall torch together with what it depends on. For an executable stack (offic
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+
 from torchkit.advice.lines import FITTING_TORCH, reinstall_line
 from torchkit.knowledge.compat import window
 from torchkit.machine.facts import Library, Unknown, why_unknown
@@ -52,6 +55,8 @@ def judge(
     os_system: str | None | Unknown,
     cpu_architecture: str | None | Unknown,
     shadowed_libraries: tuple[Library, ...] | None | Unknown,
+    torch_requires: tuple[str, ...] | None | Unknown,
+    nvidia_packages: Mapping[str, str] | None | Unknown,
 ) -> Verdict:
     if _needs_executable_stack(torch_version, glibc_version, os_system, cpu_architecture):
         return _executable_stack(torch_version, glibc_version, torch_path)
@@ -64,7 +69,9 @@ def judge(
     )
     problems = [text for text in torch_problems if _judge_of(text, lacking) is None]
     if problems:
-        return _broken(problems, torch_version, torch_path)
+        return _broken(
+            problems, torch_version, torch_path, _uninstalled(torch_requires, nvidia_packages)
+        )
     if torch_problems:
         judges = sorted({_judge_of(text, lacking) or "" for text in torch_problems})
         return does_not_apply(f"why `import torch` would fail is judged by {', '.join(judges)}")
@@ -82,17 +89,37 @@ def _judge_of(text: str, lacking: list[str]) -> str | None:
     return next((check for mark, check in JUDGED_ELSEWHERE.items() if mark in text), None)
 
 
+def _uninstalled(
+    torch_requires: tuple[str, ...] | None | Unknown,
+    nvidia_packages: Mapping[str, str] | None | Unknown,
+) -> list[str]:
+    """The nvidia-* packages that torch pins and that are not installed, as pip is given them."""
+    if not isinstance(torch_requires, tuple) or not isinstance(nvidia_packages, Mapping):
+        return []
+    pins = [text for text in torch_requires if text.startswith("nvidia-")]
+    return [text for text in pins if re.split(r"[^\w.-]", text)[0] not in nvidia_packages]
+
+
 def _broken(
-    problems: list[str], torch_version: Version | Unknown, torch_path: str | None | Unknown
+    problems: list[str],
+    torch_version: Version | Unknown,
+    torch_path: str | None | Unknown,
+    uninstalled: list[str],
 ) -> Verdict:
     known = torch_version if isinstance(torch_version, Version) else None
     name = f"torch {known}" if known is not None else "torch"
     further = [Evidence("then", text) for text in problems[1:4]]
+    message = f"`import torch` would fail: {name} in {torch_path} is not whole"
     fix = [reinstall_line(known)]
+    if uninstalled and "cannot open shared object file" in problems[0]:
+        message = (
+            f"`import torch` would fail: {name} needs {uninstalled[0]}, which is not installed"
+        )
+        fix.insert(0, "pip install " + " ".join(f"'{text}'" for text in uninstalled))
     if "ermission denied" in problems[0] and isinstance(torch_path, str):
         fix = [f"chmod -R a+rX {torch_path}"]
     return fail(
-        f"`import torch` would fail: {name} in {torch_path} is not whole",
+        message,
         evidence=[Evidence(WOULD_FAIL_WITH, problems[0]), *further],
         fix=fix,
         brief="torch cannot be imported",

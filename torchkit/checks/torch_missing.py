@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from torchkit.advice.lines import FITTING_TORCH, reinstall_line
 from torchkit.machine.facts import Install, Unknown
-from torchkit.report import WOULD_FAIL_WITH, Evidence, Verdict, fail, info, ok
+from torchkit.report import WOULD_FAIL_WITH, Evidence, Verdict, does_not_apply, fail, info, ok
 from torchkit.versions import Version, as_version
 
 AREA = "torch"
@@ -30,12 +30,17 @@ def judge(
     torch_version: Version | None,
     torch_dependents: tuple[str, ...] | None | Unknown,
     torch_installs: tuple[Install, ...] | None | Unknown,
+    torch_shadows: tuple[str, ...] | None | Unknown,
     python_executable: str | None | Unknown,
 ) -> Verdict:
     if torch_version is not None:
         return ok(f"torch {torch_version} is installed")
-    if isinstance(torch_installs, tuple) and torch_installs:
-        return _gone(torch_installs[0])
+    installs = torch_installs if isinstance(torch_installs, tuple) else ()
+    shadows = torch_shadows if isinstance(torch_shadows, tuple) else ()
+    if any(not any(it.is_metadata_of(path) for it in installs) for path in shadows):
+        return does_not_apply("something else named torch comes first: see torch-shadowed")
+    if installs:
+        return _gone(installs[0])
     where = (
         f"torch is not installed in {python_executable}"
         if isinstance(python_executable, str)

@@ -34,7 +34,9 @@ def judge(
     torch_installs: tuple[Install, ...] | None | Unknown,
 ) -> Verdict:
     installs = torch_installs if isinstance(torch_installs, tuple) else ()
-    shadows = tuple(path for path in torch_shadows if not _is_emptied(path, installs))
+    shadows = tuple(
+        path for path in torch_shadows if not any(it.is_metadata_of(path) for it in installs)
+    )
     if shadows:
         return _shadowed(shadows, installs)
     if torch_shadows:
@@ -44,15 +46,6 @@ def judge(
     if not installs:
         return does_not_apply("there is nothing named torch")
     return ok("one torch, and nothing in front of it")
-
-
-def _is_emptied(path: str, installs: tuple[Install, ...]) -> bool:
-    """A folder beside torch's own metadata is what is left of the installation it describes."""
-    folder = re.sub(r"[/\\]torch$", "", path)
-    return any(
-        re.fullmatch(re.escape(folder) + r"[/\\]torch-[^/\\]+\.(dist|egg)-info", install.path)
-        for install in installs
-    )
 
 
 def _shadowed(shadows: tuple[str, ...], installs: tuple[Install, ...]) -> Verdict:

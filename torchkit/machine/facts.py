@@ -50,6 +50,13 @@ class Install:
     version: str | None = None
     manager: str | None = None
 
+    def is_metadata_of(self, folder: str) -> bool:
+        """Whether this is only a record, and of that folder: `torch-2.13.0.dist-info` beside it."""
+        site, _, name = folder.replace("\\", "/").rpartition("/")
+        own_site, _, own = self.path.replace("\\", "/").rpartition("/")
+        is_record = own.startswith(f"{name}-") and own.endswith((".dist-info", ".egg-info"))
+        return is_record and own_site == site
+
 
 @dataclass(frozen=True)
 class Companion:
@@ -291,7 +298,7 @@ GLOSSARY: dict[str, Fact] = _glossary(
     Fact("nvcc_path", Kind.TEXT, "toolchain", "path of that nvcc"),
     Fact("nvcc_gcc_max", Kind.COUNT, "toolchain", "newest gcc major that nvcc's own header allows"),
     Fact("nvcc_clang_max", Kind.COUNT, "toolchain", "newest clang major that nvcc's own header allows"),
-    Fact("gcc_version", Kind.VERSION, "toolchain", "version of g++ (or gcc); null when there is none"),
+    Fact("gcc_version", Kind.VERSION, "toolchain", "version of the g++ (or gcc) that builds take: CXX and CC first; null when there is none"),
     Fact("gcc_path", Kind.TEXT, "toolchain", "path of that compiler"),
     Fact("clang_version", Kind.VERSION, "toolchain", "version of clang++ (or clang); null when there is none"),
     Fact("cmake_version", Kind.VERSION, "toolchain", "version of cmake; null when there is none"),

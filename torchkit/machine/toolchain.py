@@ -174,7 +174,8 @@ def _gcc(system: System) -> tuple[Path | None, Value]:
     conda's compilers have long names, and are on PATH by those alone.
     """
     conda = f"{system.architecture}-conda-linux-gnu-"
-    for name in ("g++", "gcc", "c++", f"{conda}c++", f"{conda}cc"):
+    told = [system.environ.get(name, "").split(" ")[0] for name in ("CXX", "CC")]
+    for name in (*filter(None, told), "g++", "gcc", "c++", f"{conda}c++", f"{conda}cc"):
         program = _tool(system, name)
         version = _gcc_version(system, program)
         if version is not None:
