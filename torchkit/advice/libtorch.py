@@ -5,8 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from torchkit.advice.builds import Build, cuda_of, driver_runs, fitting_builds, is_sure
-from torchkit.knowledge.compat import LibtorchZip, TorchRelease, libtorch_zip, served_by
+from torchkit.advice.builds import (
+    Build,
+    capability_of,
+    cuda_of,
+    driver_runs,
+    fitting_builds,
+    is_for_other_gpus,
+    is_sure,
+    is_without_glibc,
+    needs_of,
+    servable,
+    unserved,
+)
+from torchkit.knowledge.compat import (
+    LibtorchZip,
+    TorchRelease,
+    libtorch_zip,
+    minimum_driver,
+    newest_torch,
+    served_by,
+    torch_release,
+)
 from torchkit.machine.facts import Facts, Gpu, Unknown
 from torchkit.versions import Version
 
@@ -38,27 +58,34 @@ def uses_cxx11_abi(gcc_version: Version | None, glibc_version: Version | None) -
 def libtorch_advice(facts: Facts) -> LibtorchAdvice | None:
     """The newest official libtorch for this driver, these GPUs, this glibc and this compiler.
 
-    None where there is no download (Linux on aarch64, Jetson), where nothing fits, and where it is
-    not known whether there is a GPU to build for.
+    None where there is no download (Linux on aarch64 or with musl, Jetson), where nothing fits,
+    where torch is for GPUs of another maker, and where it is not known whether there is a GPU.
     """
     system = _system(facts)
     if system is None or isinstance(facts["gpus"], Unknown) or facts.known("jetson_model"):
         return None
+    if is_without_glibc(facts) or is_for_other_gpus(facts):
+        return None
+    needs = servable(needs_of(facts)).on_any_python()._replace(glibc_version=None)
     glibc, gcc = facts.known("glibc_version"), facts.known("gcc_version")
     cxx11 = system != "linux" or uses_cxx11_abi(gcc, glibc)
-    for build in _builds(facts, windows=system == "windows"):
+    for build in fitting_builds(needs):
         found = libtorch_zip(
             build.release.version,
             build.variant,
             os=system,
-            architecture=facts.known("cpu_architecture") or "x86_64",
+            architecture=needs.architecture,
             cxx11=cxx11,
         )
         if found is None or found.known_bad or not is_sure(build):
             continue
         if glibc is None or found.glibc_needed is None or glibc >= found.glibc_needed:
-            why = (*_why(found, facts), *_wanted_for_building(found, build.release, facts))
-            return LibtorchAdvice(found, why)
+            why = (
+                _for_which_gpu(build, facts, needs.architecture),
+                *_why(found, facts),
+                *_wanted_for_building(cuda_of(found.variant), build.release, facts),
+            )
+            return LibtorchAdvice(found, tuple(text for text in why if text))
     return None
 
 
@@ -67,25 +94,38 @@ def _system(facts: Facts) -> str | None:
     return named or ("linux" if facts.known("glibc_version") is not None else None)
 
 
-def _builds(facts: Facts, *, windows: bool) -> Iterator[Build]:
+def _for_which_gpu(build: Build, facts: Facts, architecture: str) -> str:
+    """Why this variant: what GPU and driver are here, or why it is the one for the CPU."""
+    cuda, driver = cuda_of(build.variant), facts.known("driver_version")
     gpus: tuple[Gpu, ...] = facts.known("gpus") or ()
-    return fitting_builds(
-        driver_version=facts.known("driver_version") if gpus else None,
-        driver_cuda=facts.known("driver_cuda") if gpus else None,
-        capabilities=[gpu.capability for gpu in gpus if gpu.capability],
-        architecture=facts.known("cpu_architecture") or "x86_64",
-        windows=windows or facts.known("is_wsl") is True,
-    )
+    if cuda is None:
+        return _why_cpu(facts)
+    left_out = unserved(build, gpus, architecture=architecture)
+    if left_out:
+        names = _names(gpu for gpu in gpus if gpu not in left_out)
+        return f"CUDA {cuda}: has code for {names}; no official build has it for {_names(left_out)} too"
+    if driver is None and facts.known("driver_cuda") is None:
+        needed = minimum_driver(cuda, windows=_system(facts) == "windows")
+        asks = f"; it needs {needed} or newer" if needed is not None else ""
+        return f"CUDA {cuda}: the newest release for the GPUs here, whose driver is not known{asks}"
+    named = f"driver {driver}" if driver is not None else "the driver"
+    return f"CUDA {cuda}: the newest release that {named} and the GPUs here run"
+
+
+def _names(gpus: Iterator[Gpu] | tuple[Gpu, ...]) -> str:
+    return " and ".join(dict.fromkeys(gpu.name for gpu in gpus))
+
+
+def _why_cpu(facts: Facts) -> str:
+    if facts.known("driver_version") is not None:
+        return "CPU: no GPU is in reach here; with the GPUs in reach, run torchkit env again"
+    if facts.known("nvidia_devices_on_bus") or facts.known("is_container"):
+        return "CPU: no GPU is in reach here"
+    return "CPU: there is no NVIDIA GPU to use here"
 
 
 def _why(found: LibtorchZip, facts: Facts) -> Iterator[str]:
-    cuda, driver = cuda_of(found.variant), facts.known("driver_version")
     glibc, gcc = facts.known("glibc_version"), facts.known("gcc_version")
-    if cuda is None:
-        yield "CPU: there is no NVIDIA GPU to use here"
-    else:
-        named = f"driver {driver}" if driver is not None else "the driver"
-        yield f"CUDA {cuda}: the newest release that {named} and the GPUs here run"
     if found.abi is not None:
         compiler = f"gcc {gcc} builds" if gcc is not None else "compilers build today"
         yield f"{'new' if found.abi == 'cxx11' else 'old'} C++ ABI, as {compiler}"
@@ -95,9 +135,11 @@ def _why(found: LibtorchZip, facts: Facts) -> Iterator[str]:
         yield f"the address follows PyTorch's naming and was not tried; confidence {found.confidence}"
 
 
-def _wanted_for_building(found: LibtorchZip, release: TorchRelease, facts: Facts) -> Iterator[str]:
+def _wanted_for_building(
+    cuda: Version | None, release: TorchRelease, facts: Facts
+) -> Iterator[str]:
     """What this machine lacks to build against it: a newer g++, the CUDA toolkit it names."""
-    gcc, nvcc, cuda = facts.known("gcc_version"), facts["nvcc_version"], cuda_of(found.variant)
+    gcc, nvcc = facts.known("gcc_version"), facts["nvcc_version"]
     needed = release.min_gcc_header_check or 0
     if release.cxx_standard_headers >= 20:
         needed = max(needed, GCC_FOR_CXX20)
@@ -114,25 +156,29 @@ def _wanted_for_building(found: LibtorchZip, release: TorchRelease, facts: Facts
 def installed_torch_is_one(facts: Facts) -> bool:
     """Whether the installed torch serves as the libtorch that this machine wants.
 
-    Its ABI is the compiler's, its files are whole, and on a machine with GPUs it has code for them.
+    Its ABI is the compiler's, its files are whole, what building against it takes is here (CMake
+    stops at a CUDA torch without a toolkit), and on a machine with GPUs it has code for them.
     """
-    if not facts.known("torch_cmake_prefix") or facts.known("torch_problems"):
+    version, cuda = facts.known("torch_version"), facts.known("torch_cuda")
+    if not facts.known("torch_cmake_prefix") or facts.known("torch_problems") or version is None:
         return False
     abi = uses_cxx11_abi(facts.known("gcc_version"), facts.known("glibc_version"))
     if facts.known("torch_cxx11_abi") is not abi:
         return False
+    if cuda is not None and facts.known("nvcc_version") is None:
+        return False
+    if any(_wanted_for_building(cuda, torch_release(version) or newest_torch(), facts)):
+        return False
     gpus: tuple[Gpu, ...] = facts.known("gpus") or ()
-    if not gpus:
-        return True
-    archs, cuda = facts.known("torch_archs"), facts.known("torch_cuda")
-    wanted = [gpu.capability for gpu in gpus if gpu.capability]
-    return (
-        cuda is not None
-        and driver_runs(
-            cuda,
-            facts.known("driver_version"),
-            facts.known("driver_cuda"),
-            facts.known("is_wsl") is True or facts.known("os_system") == "windows",
-        )
-        and all(served_by(archs or (), one, cuda=cuda) for one in wanted)
-    )
+    return not gpus or (cuda is not None and _runs_on(gpus, cuda, facts))
+
+
+def _runs_on(gpus: tuple[Gpu, ...], cuda: Version, facts: Facts) -> bool:
+    archs: tuple[str, ...] = facts.known("torch_archs") or ()
+    wanted = [capability for gpu in gpus if (capability := capability_of(gpu))]
+    return driver_runs(
+        cuda,
+        facts.known("driver_version"),
+        facts.known("driver_cuda"),
+        facts.known("is_wsl") is True or facts.known("os_system") == "windows",
+    ) and all(served_by(archs, one, cuda=cuda) for one in wanted)
