@@ -196,6 +196,116 @@ def test_get_of_a_fact_that_could_not_be_told_is_no_answer(saved, tmp_path) -> N
     assert "nvidia-smi did not answer within 5 s" in done.stderr
 
 
+@pytest.mark.parametrize("option", ["--get", "--list"])
+@pytest.mark.parametrize(
+    "gate",
+    [
+        ["--require", "torch>=99"],
+        ["--only", "shm-small"],
+        ["--skip", "shm-small"],
+        ["--save", "saved.json"],
+    ],
+)
+def test_a_gate_that_would_not_hold_is_refused(saved, tmp_path, option, gate) -> None:
+    asked = [option, "torch_version"] if option == "--get" else [option]
+
+    done = torchkit("env", "--facts", saved(HEALTHY), *asked, *gate, cwd=tmp_path)
+
+    assert (done.stdout, done.returncode) == ("", 2)
+    assert done.stderr.splitlines()[0] == (
+        f"error: {gate[0]} would have no effect beside {option}, which judges nothing"
+    )
+    assert done.stderr.splitlines()[1].startswith("hint:  ")
+    assert not (tmp_path / "saved.json").exists()
+
+
+@pytest.mark.parametrize("options", [["--get", "torch_cuda"], ["--list"]])
+def test_a_second_question_beside_get_is_refused(saved, tmp_path, options) -> None:
+    done = torchkit(
+        "env", "--facts", saved(HEALTHY), "--get", "torch_version", *options, cwd=tmp_path
+    )
+
+    assert (done.stdout, done.returncode) == ("", 2)
+    assert options[-1] in done.stderr.splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "fact"),
+    [
+        ("torch", "torch_version"),
+        ("Torch", "torch_version"),
+        ("cuda", "torch_cuda"),
+        ("torch_versoin", "torch_version"),
+        ("driver_versin", "driver_version"),
+    ],
+)
+def test_a_name_that_is_no_fact_leads_to_the_one_that_is_meant(tmp_path, name, fact) -> None:
+    done = torchkit("env", "--get", name, cwd=tmp_path)
+
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[1] == f"hint:  did you mean {fact}?"
+
+
+def test_a_name_like_no_fact_gets_no_list_of_all(tmp_path) -> None:
+    done = torchkit("env", "--get", "nonsense", cwd=tmp_path)
+
+    assert "torchkit env --json" in done.stderr
+    assert len(done.stderr) < 200
+
+
+def test_a_requirement_check_without_a_requirement_is_no_answer(saved, tmp_path) -> None:
+    done = torchkit("env", "--facts", saved(HEALTHY), "--only", "requirement-unmet", cwd=tmp_path)
+
+    assert (done.stdout, done.returncode) == ("", 2)
+    assert "--require" in done.stderr
+
+
+def test_only_the_requirements_can_be_judged(saved, tmp_path) -> None:
+    only = ["--only", "requirement-unmet", "--require", "torch>=99", "--json"]
+
+    done = torchkit("env", "--facts", saved(OLD_DRIVER), *only, cwd=tmp_path)
+
+    assert [it["id"] for it in json.loads(done.stdout)["findings"]] == ["requirement-unmet"]
+    assert done.returncode == 1
+
+
+def test_a_requirement_cannot_be_asked_for_and_left_out(saved, tmp_path) -> None:
+    both = ["--skip", "requirement-unmet", "--require", "torch>=99"]
+
+    assert torchkit("env", "--facts", saved(HEALTHY), *both, cwd=tmp_path).returncode == 2
+
+
+@pytest.mark.parametrize(("options", "code"), [([], 0), (["--strict"], 1)])
+def test_what_is_saved_has_the_exit_code_of_the_process(saved, tmp_path, options, code) -> None:
+    facts = saved(SMALL_SHM)
+
+    done = torchkit("env", "--facts", facts, "--save", "saved.json", *options, cwd=tmp_path)
+
+    report = json.loads((tmp_path / "saved.json").read_text())
+    assert report["exit_code"] == done.returncode == code
+    assert report["status"] == "warn"
+
+
+def test_a_saved_version_that_json_would_change_is_refused(tmp_path) -> None:
+    (tmp_path / "machine.json").write_text('{"facts": {"torch_version": 2.10}}')
+
+    done = torchkit("env", "--facts", "machine.json", cwd=tmp_path)
+
+    assert done.returncode == 2
+    assert 'written as text, such as "2.10"' in done.stderr
+
+
+@pytest.mark.skipif(not Path("/bin/ls").exists(), reason="no /bin/ls")
+@pytest.mark.parametrize("program", ["/bin/ls", "/bin/echo"])
+def test_a_program_that_is_no_python_does_not_get_our_script_quoted(tmp_path, program) -> None:
+    done = torchkit("env", "--python", program, cwd=tmp_path)
+
+    assert done.returncode == 2
+    assert f"{program} did not answer as Python 3.6 or newer would" in done.stderr
+    assert "interpreter says" not in done.stderr
+    assert "json.dumps" not in done.stderr
+
+
 def test_list_names_every_check(tmp_path) -> None:
     done = torchkit("env", "--list", "--json", cwd=tmp_path)
 

@@ -12,6 +12,7 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -92,7 +93,7 @@ def env(
         ),
     ] = None,
     get: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(metavar="FACT", help="Print one fact's value and nothing else."),
     ] = None,
     only: Annotated[
@@ -124,10 +125,19 @@ def env(
     from torchkit.commands import env as command
 
     chosen = Format.JSON if as_json else format
-    if get is not None:
-        value = command.fact(get, python=python, facts=facts, system=_this_machine())
+    gates = {"--require": require, "--only": only, "--skip": skip, "--save": save}
+    if get:
+        _refuse_beside("--get", {**gates, "--list": list_})
+        if len(get) > 1:
+            raise BadInput(
+                f"--get is given {len(get)} times: {', '.join(get)}",
+                hint="ask for one fact at a time, or take several from --json",
+            )
+        value = command.fact(get[0], python=python, facts=facts, system=_this_machine())
         as_text = command.as_json if chosen is Format.JSON else command.as_text
         emit_text(as_text(value), output)
+    if list_:
+        _refuse_beside("--list", gates)
     report = (
         command.list_checks()
         if list_
@@ -138,6 +148,7 @@ def env(
             skip=skip or (),
             facts=facts,
             save=save,
+            strict=strict,
             system=_this_machine(),
         )
     )
@@ -153,6 +164,16 @@ def schema(output: OutputOption = None) -> None:
 
 
 # --- what every subcommand does with its answer
+
+
+def _refuse_beside(option: str, others: Mapping[str, object]) -> None:
+    """Raises BadInput where an option would be passed over, a gate of CI among them."""
+    for name, value in others.items():
+        if value:
+            raise BadInput(
+                f"{name} would have no effect beside {option}, which judges nothing",
+                hint=f"run torchkit twice, once with {option} and once with {name}",
+            )
 
 
 def _this_machine() -> System:

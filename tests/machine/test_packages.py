@@ -6,6 +6,7 @@ import importlib.metadata
 import sys
 import sysconfig
 import time
+import venv
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -453,3 +454,76 @@ def test_no_package_reader_is_imported_where_no_marker_needs_it(
     env.facts()
 
     assert "packaging.markers" not in sys.modules
+
+
+# --- whose pip, and whether it may
+
+
+def python_at(executable: Path, prefix: Path, *path: Path) -> Interpreter:
+    return Interpreter(executable, Version("3.11.7"), prefix, "tag", False, path, None)
+
+
+def facts_of(system: System, python: Interpreter) -> dict[str, object]:
+    return package_facts(system, python, Packages(system, ()))
+
+
+@pytest.mark.parametrize("folder", ["short", "a folder with spaces", "a-long-one-" + "x" * 140])
+def test_pips_own_script_names_its_python(tmp_path: Path, folder: str) -> None:
+    """The script as pip's own maker of scripts writes it."""
+    scripts = pytest.importorskip("pip._vendor.distlib.scripts")
+    for name in (folder, "other"):
+        venv.create(tmp_path / name, symlinks=True)
+    maker = scripts.ScriptMaker(None, str(tmp_path / folder / "bin"))
+    maker.executable = str(tmp_path / folder / "bin" / "python")
+    maker.variants = {""}
+    maker.make("pip = pip._internal.cli.main:main", {"interpreter_args": []})
+    (tmp_path / folder / "bin" / "pip").chmod(0o755)
+    system = System(environ={"PATH": f"{tmp_path / folder / 'bin'}:/usr/bin"})
+    own, other = (
+        python_at(tmp_path / name / "bin/python", tmp_path / name) for name in (folder, "other")
+    )
+
+    assert facts_of(system, own)["python_is_active"] is True
+    assert facts_of(system, other)["python_is_active"] is False
+
+
+@pytest.mark.parametrize(
+    ("script", "is_active"),
+    [
+        ("#!/usr/bin/python3.11\n", True),
+        ("#!/usr/bin/python3\n", True),
+        ("#!/usr/bin/python3.12\n", False),
+        ("#!/usr/bin/env bash\nexec pyenv exec pip\n", False),
+        ("", False),
+    ],
+)
+def test_a_pip_that_lies_elsewhere_counts_by_the_python_it_names(
+    env: Machine, script: str, is_active: bool
+) -> None:
+    """~/.local/bin/pip is the system's own, a shim of pyenv is nobody's."""
+    env.write(Path("/usr/bin"), {"python3.11": "", "python3.12": ""})
+    (env.root / "usr/bin/python3").symlink_to("python3.11")
+    env.write(Path("/home-of-user/bin"), {"pip": script})
+    (env.root / "home-of-user/bin/pip").chmod(0o755)
+    system = System(root=env.root, environ={"PATH": "/home-of-user/bin"})
+
+    found = facts_of(system, python_at(Path("/usr/bin/python3"), Path("/usr")))
+
+    assert found["python_is_active"] is is_active
+
+
+def test_without_a_pip_on_path_no_python_is_active(env: Machine) -> None:
+    assert env.facts()["python_is_active"] is False
+
+
+def test_a_python_that_refuses_pip_is_told_by_the_file_of_pep_668(env: Machine) -> None:
+    library = Path("/usr/lib/python3.11")
+    env.write(library, {"EXTERNALLY-MANAGED": "[externally-managed]\n"})
+    env.write(Path("/env"), {"pyvenv.cfg": "home = /usr/bin\n"})
+    allowed = System(root=env.root, environ={"PIP_BREAK_SYSTEM_PACKAGES": "1"})
+    of_system = python_at(Path("/usr/bin/python3"), Path("/usr"), library)
+    of_venv = python_at(Path("/env/bin/python3"), Path("/env"), library)
+
+    assert facts_of(env.system, of_system)["python_externally_managed"] is True
+    assert facts_of(env.system, of_venv)["python_externally_managed"] is False
+    assert facts_of(allowed, of_system)["python_externally_managed"] is False

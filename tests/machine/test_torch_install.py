@@ -13,11 +13,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from packaging.requirements import Requirement
+from installs import HAS_TORCH, make_environment
+from packaging.markers import Marker
+from packaging.requirements import InvalidRequirement, Requirement
 
 from torchkit.machine.facts import Install, Unknown, Value
 from torchkit.machine.interpreter import Interpreter, own_interpreter
-from torchkit.machine.packages import Packages
+from torchkit.machine.packages import Packages, holds, normal_requirement
 from torchkit.machine.torch_install import find_torch, torch_facts
 from torchkit.system import System
 from torchkit.versions import Version
@@ -368,7 +370,7 @@ def test_a_develop_install_has_its_metadata_in_the_checkout(env: Machine) -> Non
 
     facts = env.facts()
 
-    assert facts["torch_requires"] == ("triton==3.5.0",)
+    assert facts["torch_requires"] == ("sympy", "triton==3.5.0")
     assert len(facts["torch_installs"]) == 1
 
 
@@ -524,9 +526,98 @@ def test_requirements_that_hold_here_are_those_packaging_finds(env: Machine, pyt
 
     requires = env.facts()["torch_requires"]
 
-    judged = [it for it in holding if it.startswith(("nvidia", "cuda", "triton"))]
-    assert [it for it in requires if "odd" not in it] == judged
-    assert len(judged) >= 3
+    assert [it for it in requires if "odd" not in it] == holding
+    assert len(holding) >= 4
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(text.partition(";")[0] for text in REQUIRES),
+        "typing-extensions>=4.10.0",
+        "triton~=3.8.0",
+        "cuda-toolkit[nvtx, cublas ,cudart] == 13.0.3",
+        "triton (>=3, <4 , !=3.1.*)",
+        "a>=1,<2,",
+        "a (>=1",
+        "a >=1)",
+        "a[]",
+        "a[b",
+        "a==1.0+cpu",
+        "a===weird",
+        "a b",
+        "-a",
+        "torch @ https://example.org/torch-2.5.1-cp311-cp311-linux_x86_64.whl",
+        "",
+    ],
+)
+def test_a_requirement_is_written_as_packaging_writes_it(text: str) -> None:
+    try:
+        expected = str(Requirement(text))
+    except InvalidRequirement:
+        expected = text.strip()
+
+    assert normal_requirement(text) == expected
+
+
+MARKERS = (
+    'platform_system == "Linux"',
+    'platform_system != "Linux"',
+    'platform_system == "Linux" and platform_machine == "x86_64"',
+    'platform_system == "Linux" and python_version < "3.15"',
+    "python_version<'3.9'",
+    "python_version >= '3.11'",
+    "python_version == '3.11.0'",
+    "python_version == '3.1'",
+    "python_version > '3.10'",
+    "python_version <= '3.9'",
+    "python_full_version < '3.11.7'",
+    "python_full_version >= '3.11.7'",
+    "extra == 'optree'",
+    "extra != 'optree'",
+    "python_version == '3.*'",
+    "python_version in '3.10 3.11'",
+    "python_version not in '3.10 3.12'",
+    "sys_platform == 'win32' or sys_platform == 'linux'",
+    "(sys_platform == 'linux') and extra == 'x'",
+    "sys_platform == 'win32' and (extra == '' or os_name == 'posix')",
+    "'3.9' < python_version",
+    "os_name == 'posix' and sys_platform >= 'linux'",
+    "python_version ~= '3.10'",
+    "implementation_name == 'cpython'",
+)
+
+
+@pytest.mark.parametrize("marker", MARKERS)
+def test_a_marker_holds_where_packaging_says_so(env: Machine, marker: str) -> None:
+    python = env.interpreter()
+    given = {"python_version": "3.11", "python_full_version": "3.11.7", "extra": ""}
+
+    assert holds(marker, System(), python) is Marker(marker).evaluate(given)
+
+
+def test_the_metadata_of_official_builds_needs_no_package_reader(
+    env: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Requires-Dist of torch 2.14.1 for CUDA 13; packaging's parser takes 28 ms to import."""
+    env.torch()
+    env.metadata(
+        "2.13.0+cpu",
+        "filelock",
+        "typing-extensions>=4.10.0",
+        'cuda-toolkit[cublas,cudart]==13.0.3; platform_system == "Linux"',
+        'cuda-bindings<14,>=13.0.3; platform_system == "Linux" and python_version < "3.15"',
+        'optree>=0.13.0; extra == "optree"',
+    )
+    for name in ("packaging.markers", "packaging.requirements"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+
+    requires = env.facts()["torch_requires"]
+
+    assert requires[:2] == ("filelock", "typing-extensions>=4.10.0")
+    assert not [name for name in requires if name.startswith("optree")]
+    assert "packaging.markers" not in sys.modules
+    assert "packaging.requirements" not in sys.modules
 
 
 # --- what Python would stumble over
@@ -583,6 +674,86 @@ def test_an_invalid_escape_is_no_problem_even_where_warnings_are_errors(env: Mac
         problems = env.facts()["torch_problems"]
 
     assert problems == ()
+
+
+NEEDS_IT = INIT + "from typing_extensions import ParamSpec\n"
+NO_MODULE = "ModuleNotFoundError: No module named 'typing_extensions'"
+
+
+def test_a_module_that_torch_imports_at_once_and_that_is_gone_is_a_problem(env: Machine) -> None:
+    env.torch(init=NEEDS_IT)
+
+    assert env.facts()["torch_problems"] == (NO_MODULE,)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        f"{SITE}/typing_extensions.py",
+        f"{SITE}/typing_extensions/__init__.py",
+        "/deps/typing_extensions.py",
+        "/deps.zip",
+        "/deps/__editable___typing_extensions_finder.py",
+    ],
+)
+def test_a_module_that_is_or_may_be_somewhere_on_the_path_is_no_problem(
+    env: Machine, place: str
+) -> None:
+    env.path = [SITE, "/deps", "/deps.zip"]
+    env.torch(init=NEEDS_IT)
+    env.write(place)
+
+    assert env.facts()["torch_problems"] == ()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "    from typing_extensions import Self",
+        "# from typing_extensions import Self",
+        "from typing_extensions_of_ours import Self",
+    ],
+)
+def test_a_module_that_torch_does_not_import_at_once_is_not_missed(env: Machine, line: str) -> None:
+    env.torch(init=f"{INIT}if False:\n    pass\n{line}\n")
+
+    assert env.facts()["torch_problems"] == ()
+
+
+@pytest.mark.torch
+@pytest.mark.skipif(not HAS_TORCH, reason="needs an installed torch, on Linux")
+def test_without_typing_extensions_python_says_what_we_say(tmp_path: Path) -> None:
+    environment = make_environment(tmp_path.resolve() / "env")
+    with (environment.folder / "pyvenv.cfg").open("a") as file:
+        file.write("include-system-site-packages = false\n")
+    (environment.site / "typing_extensions.py").unlink()
+
+    really = environment.really_import()
+    outcome = environment.env("--only", "torch-import-fails")
+
+    assert really.stderr.splitlines()[-1] == NO_MODULE
+    assert outcome.quoted("torch-import-fails") == NO_MODULE
+    assert outcome.status == 1
+
+
+@pytest.mark.torch
+@pytest.mark.skipif(not HAS_TORCH, reason="needs an installed torch, on Linux")
+def test_without_its_other_requirements_torch_imports_and_we_see_no_problem(
+    tmp_path: Path,
+) -> None:
+    environment = make_environment(tmp_path.resolve() / "env")
+    with (environment.folder / "pyvenv.cfg").open("a") as file:
+        file.write("include-system-site-packages = false\n")
+    for name in ("filelock", "setuptools", "sympy", "networkx", "jinja2", "fsspec"):
+        (environment.site / name).unlink(missing_ok=True)
+
+    really = environment.really_import()
+    outcome = environment.env("--only", "torch-import-fails")
+
+    assert really.status == 0, really.stderr
+    assert outcome.status == 0
+    assert outcome.statuses() == {"torch-import-fails": "ok"}
 
 
 def test_files_the_installer_recorded_and_that_are_gone_are_problems(env: Machine) -> None:

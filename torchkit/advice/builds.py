@@ -114,6 +114,8 @@ def fitting_builds(needs: Needs) -> Iterator[Build]:
 
     For GPUs only CUDA builds that the driver runs and that are known to have code for every one.
     """
+    if needs.with_gpu and not _knows_the_gpus(needs):
+        return
     for release in reversed(torch_releases()):
         if needs.python_version is not None and not _offered(
             release, needs.python_version, needs.free_threaded
@@ -136,7 +138,16 @@ def _has_code(release: TorchRelease, cuda: Version, needs: Needs) -> bool:
     listed = architectures(release.version, cuda, architecture=needs.architecture)
     if listed is None:  # few releases have CUDA builds for other CPUs than x86_64
         return not needs.capabilities and needs.architecture == "x86_64"
-    return all(served_by(listed.archs, one, cuda=cuda) for one in needs.capabilities)
+    return all(_is_served(listed.archs, one, cuda) for one in needs.capabilities)
+
+
+def _is_served(archs: tuple[str, ...], capability: str, cuda: Version) -> bool:
+    """PTX alone does for a GPU that this CUDA knows: its cuBLAS and cuDNN have code for no later."""
+    code = served_by(archs, capability, cuda=cuda)
+    if code is None or code.startswith("sm_"):
+        return code is not None
+    known = capability_range(cuda)
+    return known is not None and _number(capability) <= _number(known[1])
 
 
 def _offered(release: TorchRelease, python_version: Version, free_threaded: bool) -> bool:
@@ -149,6 +160,14 @@ def _driver_serves(cuda: Version, needs: Needs) -> bool:
     if needs.driver_version is None and needs.driver_cuda is None:
         return True
     return driver_runs(cuda, needs.driver_version, needs.driver_cuda, needs.windows)
+
+
+def _knows_the_gpus(needs: Needs) -> bool:
+    """Whether the driver's branch is not older than that of the first CUDA for each GPU."""
+    if needs.driver_version is None:
+        return True
+    first = [first_driver(one, windows=needs.windows) for one in needs.capabilities]
+    return all(it is None or needs.driver_version.major >= it.major for it in first)
 
 
 def driver_runs(
@@ -189,14 +208,15 @@ def servable(needs: Needs) -> Needs:
 def unserved(build: Build, gpus: tuple[Gpu, ...], *, architecture: str) -> tuple[Gpu, ...]:
     """The GPUs that this build has no code for, as far as both are known."""
     cuda = cuda_of(build.variant)
-    listed = cuda and architectures(build.release.version, cuda, architecture=architecture)
-    if not listed:
+    if cuda is None:
+        return ()
+    listed = architectures(build.release.version, cuda, architecture=architecture)
+    if listed is None:
         return ()
     return tuple(
         gpu
         for gpu in gpus
-        if (capability := capability_of(gpu))
-        and served_by(listed.archs, capability, cuda=cuda) is None
+        if (capability := capability_of(gpu)) and not _is_served(listed.archs, capability, cuda)
     )
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from torchkit.advice.builds import (
     Build,
+    Needs,
     capability_of,
     cuda_of,
     driver_runs,
@@ -81,11 +82,11 @@ def libtorch_advice(facts: Facts) -> LibtorchAdvice | None:
             continue
         if glibc is None or found.glibc_needed is None or glibc >= found.glibc_needed:
             why = (
-                _for_which_gpu(build, facts, needs.architecture),
+                *_for_which_gpu(build, facts, needs),
                 *_why(found, facts),
                 *_wanted_for_building(cuda_of(found.variant), build.release, facts),
             )
-            return LibtorchAdvice(found, tuple(text for text in why if text))
+            return LibtorchAdvice(found, why)
     return None
 
 
@@ -94,34 +95,34 @@ def _system(facts: Facts) -> str | None:
     return named or ("linux" if facts.known("glibc_version") is not None else None)
 
 
-def _for_which_gpu(build: Build, facts: Facts, architecture: str) -> str:
+def _for_which_gpu(build: Build, facts: Facts, needs: Needs) -> Iterator[str]:
     """Why this variant: what GPU and driver are here, or why it is the one for the CPU."""
-    cuda, driver = cuda_of(build.variant), facts.known("driver_version")
+    cuda, driver = cuda_of(build.variant), needs.driver_version
     gpus: tuple[Gpu, ...] = facts.known("gpus") or ()
     if cuda is None:
-        return _why_cpu(facts)
-    left_out = unserved(build, gpus, architecture=architecture)
-    if left_out:
-        names = _names(gpu for gpu in gpus if gpu not in left_out)
-        return f"CUDA {cuda}: has code for {names}; no official build has it for {_names(left_out)} too"
-    if driver is None and facts.known("driver_cuda") is None:
-        needed = minimum_driver(cuda, windows=_system(facts) == "windows")
+        yield from _why_cpu(facts)
+    elif driver is None and needs.driver_cuda is None:
+        yield f"CUDA {cuda}: the newest release for the GPUs here"
+        needed = minimum_driver(cuda, windows=needs.windows)
         asks = f"; it needs {needed} or newer" if needed is not None else ""
-        return f"CUDA {cuda}: the newest release for the GPUs here, whose driver is not known{asks}"
-    named = f"driver {driver}" if driver is not None else "the driver"
-    return f"CUDA {cuda}: the newest release that {named} and the GPUs here run"
+        yield f"the driver here is not known{asks}"
+    else:
+        named = f"driver {driver}" if driver is not None else "the driver"
+        yield f"CUDA {cuda}: the newest release that {named} and the GPUs here run"
+    left_out = unserved(build, gpus, architecture=needs.architecture)
+    if left_out:
+        names = " and ".join(dict.fromkeys(gpu.name for gpu in left_out))
+        yield f"it has no code for {names}; no official build has code for all GPUs here"
 
 
-def _names(gpus: Iterator[Gpu] | tuple[Gpu, ...]) -> str:
-    return " and ".join(dict.fromkeys(gpu.name for gpu in gpus))
-
-
-def _why_cpu(facts: Facts) -> str:
+def _why_cpu(facts: Facts) -> Iterator[str]:
     if facts.known("driver_version") is not None:
-        return "CPU: no GPU is in reach here; with the GPUs in reach, run torchkit env again"
-    if facts.known("nvidia_devices_on_bus") or facts.known("is_container"):
-        return "CPU: no GPU is in reach here"
-    return "CPU: there is no NVIDIA GPU to use here"
+        yield "CPU: no GPU is in reach here"
+        yield "with the GPUs in reach: run torchkit env again"
+    elif facts.known("nvidia_devices_on_bus") or facts.known("is_container"):
+        yield "CPU: no GPU is in reach here"
+    else:
+        yield "CPU: there is no NVIDIA GPU to use here"
 
 
 def _why(found: LibtorchZip, facts: Facts) -> Iterator[str]:

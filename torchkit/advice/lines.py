@@ -2,18 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 
-from torchkit.advice.builds import Build, fitting_builds, is_sure
-from torchkit.knowledge.compat import TorchRelease, companion_for, torch_releases
-from torchkit.machine.facts import Companion, Facts, Unknown
-from torchkit.versions import Version
+from torchkit.advice.builds import (
+    JETSON_CAPABILITIES,
+    Build,
+    Needs,
+    capability_of,
+    cuda_of,
+    first_driver,
+    fitting_builds,
+    is_for_other_gpus,
+    is_sure,
+    is_without_glibc,
+    needs_of,
+    servable,
+    unserved,
+)
+from torchkit.knowledge.compat import (
+    TorchRelease,
+    companion_for,
+    companion_releases,
+    minimum_driver,
+    torch_release,
+    torch_releases,
+)
+from torchkit.machine.facts import Companion, Facts, Gpu, Unknown
+from torchkit.versions import Version, as_version
 
 WHEEL_INDEX = "https://download.pytorch.org/whl"
 """PyTorch's own index of builds by CUDA version (https://pytorch.org/get-started/locally/)."""
 
 FITTING_TORCH = "install a torch that fits this machine"
 """A fix for which the check runner puts `install_line`: so every check names the same build."""
+
+JETSON_PAGE = (
+    "https://docs.nvidia.com/deeplearning/frameworks/install-pytorch-jetson-platform/index.html"
+)
+
+START_PAGE = "https://pytorch.org/get-started/locally/"
+
+
+def fitted(fix: Sequence[str], facts: Facts) -> tuple[str, ...]:
+    """What a check says is to be done, for this machine: `install_line` for `FITTING_TORCH`, and
+    every pip line for the examined interpreter."""
+    found: list[str] = []
+    for text in fix:
+        is_asked = text == FITTING_TORCH
+        line = install_line(facts) if is_asked else for_this_python(text, facts)
+        told = is_asked and _UPDATE in line and any(_UPDATE in other for other in fix)
+        if line not in found and not told:
+            found.append(line)
+    return tuple(found)
 
 
 def install_line(facts: Facts) -> str:
@@ -23,47 +64,141 @@ def install_line(facts: Facts) -> str:
     release, for another CUDA or for the CPU, in its place. Installed torchvision and torchaudio
     come along, since they go with one torch.
     """
-    jetson, gpus = facts.known("jetson_model"), facts["gpus"]
+    elsewhere = _not_from_the_index(facts)
+    if elsewhere is not None:
+        return elsewhere
+    if (
+        facts.known("os_system") == "macos"
+    ):  # one build for all; pip knows the newest for this macOS
+        return for_this_python("pip install torch", facts)
+    needs = servable(needs_of(facts))
+    for companions in (facts.known("companions") or (), ()):
+        line = _pip_line(needs, companions, facts)
+        if line is not None:
+            return for_this_python(line, facts)
+    return _what_is_in_the_way(needs, facts)
+
+
+def _not_from_the_index(facts: Facts) -> str | None:
+    jetson = facts.known("jetson_model")
     if jetson:
         return f"install NVIDIA's own torch for this {jetson}: {JETSON_PAGE}"
-    pip = "uv pip" if facts.known("torch_manager") == "uv" else "pip"
-    if facts.known("os_system") == "macos":
-        return f"{pip} install torch"  # one build for all; pip knows the newest for this macOS
-    python = facts.known("python_version")
-    architecture = facts.known("cpu_architecture") or "x86_64"
-    with_gpu = isinstance(gpus, Unknown) or bool(gpus)
-    builds = fitting_builds(
-        driver_version=facts.known("driver_version") if with_gpu else None,
-        driver_cuda=facts.known("driver_cuda") if with_gpu else None,
-        capabilities=[gpu.capability for gpu in facts.known("gpus") or () if gpu.capability],
-        python_version=python,
-        free_threaded=facts.known("python_free_threaded") is True,
-        glibc_version=facts.known("glibc_version"),
-        architecture=architecture,
-        windows=facts.known("is_wsl") is True or facts.known("os_system") == "windows",
-    )
-    for build in builds:
-        if not is_sure(build):
+    if is_without_glibc(facts):
+        image = f"python:{usual_python()}-slim"
+        return f"take an image with glibc, e.g. {image}: no official torch build runs on musl"
+    if is_for_other_gpus(facts) and not facts.known("gpus"):
+        maker = "XPU" if facts.known("torch_build") == "xpu" else "ROCm"
+        return f"install a torch for {maker} that is built for this Python: {START_PAGE}"
+    return None
+
+
+def _pip_line(needs: Needs, companions: tuple[Companion, ...], facts: Facts) -> str | None:
+    for build in fitting_builds(needs):
+        tagged = needs.architecture == "x86_64"
+        names = _with_companions(build, companions, tagged=tagged) if is_sure(build) else None
+        if names is None:
             continue
-        names = _with_companions(
-            build, facts.known("companions") or (), tagged=architecture == "x86_64"
+        line = f"pip install {' '.join(names)} --index-url {WHEEL_INDEX}/{build.variant}"
+        left_out = unserved(build, facts.known("gpus") or (), architecture=needs.architecture)
+        if left_out:  # three spaces part a remark from a command
+            return f"{line}   no official build serves {_names(left_out)} too"
+        return line
+    return None
+
+
+def _names(gpus: Sequence[Gpu]) -> str:
+    return " and ".join(dict.fromkeys(gpu.name for gpu in gpus))
+
+
+def _what_is_in_the_way(needs: Needs, facts: Facts) -> str:
+    """What to do where no build fits: the one thing that, changed, lets a build fit."""
+    build = next(_sure_builds(needs.on_any_python()), None)
+    if build is not None:
+        python = f"{python_for(build.release)}{', not free-threaded,' * needs.free_threaded}"
+        return f"make an environment with Python {python} and install torch there"
+    gpus: tuple[Gpu, ...] = facts.known("gpus") or ()
+    if any(capability in JETSON_CAPABILITIES for capability in needs.capabilities):
+        return f"install NVIDIA's own torch for this {gpus[0].name}: {JETSON_PAGE}"
+    drivers = [
+        needed
+        for build in _sure_builds(needs.with_any_driver().on_any_python())
+        if (needed := _driver_for(build, windows=needs.windows)) is not None
+    ]
+    if drivers:
+        return driver_update(
+            str(min(drivers)),
+            is_wsl=facts["is_wsl"],
+            is_container=facts["is_container"],
+            gpus=gpus,
+            os_system=facts["os_system"],
         )
-        if names is not None:
-            return f"{pip} install {' '.join(names)} --index-url {WHEEL_INDEX}/{build.variant}"
-    if python is not None and not any(python.series in it.python for it in torch_releases()):
-        return f"make an environment with Python {usual_python()} and install torch there"
-    return "no official torch build that we know fits this driver, GPU, Python and glibc together"
+    build = next(_sure_builds(needs.on_any_python()._replace(glibc_version=None)), None)
+    if build is not None:
+        return (
+            f"work where glibc is {build.release.glibc_needed} or newer, e.g. in a container: "
+            f"no official torch build for these GPUs runs on glibc {needs.glibc_version}"
+        )
+    named = f" has code for {_names(gpus)}" if gpus else " fits this machine"
+    return f"use the CPU, or build torch from source: no official build that we know{named}"
 
 
-JETSON_PAGE = (
-    "https://docs.nvidia.com/deeplearning/frameworks/install-pytorch-jetson-platform/index.html"
-)
+def _sure_builds(needs: Needs) -> Iterator[Build]:
+    return (build for build in fitting_builds(needs) if is_sure(build))
+
+
+def _driver_for(build: Build, *, windows: bool) -> Version | None:
+    cuda = cuda_of(build.variant)
+    return None if cuda is None else minimum_driver(cuda, windows=windows)
 
 
 def usual_python() -> str:
     """A Python that the newest torch has builds for: neither the oldest nor the newest."""
     offered = torch_releases()[-1].python
     return offered[len(offered) // 2]
+
+
+def python_for(release: TorchRelease) -> str:
+    """The newest Python that this release has builds for, up to the usual one."""
+    usual = Version(usual_python())
+    offered = [python for python in release.python if Version(python) <= usual]
+    return max(offered or release.python, key=Version)
+
+
+_PIP = re.compile(r"(?<![\w/.-])(?<!-m )(?:uv )?pip (install|uninstall)\b")
+"""pip called by its bare name, at the start of a line or within one."""
+
+
+def for_this_python(text: str, facts: Facts) -> str:
+    """The same fix with its pip commands given to the examined interpreter.
+
+    Plain `pip` stays where a shell's pip is that interpreter's, and where it is not known (a saved
+    machine). A Python that refuses pip (PEP 668) gets a virtual environment of its own first.
+    """
+    executable: str | None = facts.known("python_executable")
+    if _PIP.search(text) is None:
+        return text
+    named = f'"{executable}"' if executable and " " in executable else executable
+    is_ours: bool | None = facts.known("python_is_active")
+    if facts.known("torch_manager") == "uv":
+        option = f" --python {named}" if named and is_ours is not None else ""
+        text = text.replace("uninstall -y ", "uninstall ")  # uv does not ask
+        return _PIP.sub(lambda found: f"uv pip {found[1]}{option}", text)
+    if facts.known("python_externally_managed") is True:
+        return _in_an_environment(text, named or "python3", facts)
+    if named and is_ours is False:
+        return _PIP.sub(lambda found: f"{named} -m pip {found[1]}", text)
+    return text
+
+
+def _in_an_environment(text: str, python: str, facts: Facts) -> str:
+    """A torch goes into an environment of its own; what belongs to one that is here, beside it."""
+    if "pip uninstall" in text or not re.search(r" torch(?![\w-])", text):
+        return _PIP.sub(lambda it: f"{python} -m pip {it[1]} --break-system-packages", text)
+    folder = r".venv\Scripts" if facts.known("os_system") == "windows" else ".venv/bin"
+    inside = _PIP.sub(lambda found: f"{folder}/pip {found[1]}", text)
+    if inside.startswith("then "):
+        return inside
+    return f"make a virtual environment first: {python} -m venv .venv && {inside}"
 
 
 def _with_companions(
@@ -78,7 +213,7 @@ def _with_companions(
     for one in companions:
         if one.name not in PAIRED:
             continue
-        version, home = _companion_release(one.name, build.release)
+        version, home = _companion_release(one.name, build.release.version)
         if home is None:
             continue
         if build.variant not in ("cpu", *home.cuda_variants):
@@ -91,29 +226,47 @@ PAIRED = ("torchvision", "torchaudio")
 """Companions with a release for every torch release; torchaudio's last one is for 2.11."""
 
 
-def _companion_release(name: str, release: TorchRelease) -> tuple[str, TorchRelease | None]:
+def _companion_release(name: str, torch_version: Version) -> tuple[str, TorchRelease | None]:
     """The companion's version for this torch, and the torch release it was built with.
 
     torchaudio 2.11 is the last, and uses the stable ABI: it goes with every later torch.
     """
-    for older in reversed(torch_releases()):
-        if older.version > release.version:
-            continue
-        fitting = companion_for(name, older.version)
-        if fitting:
-            stable = older.version == release.version or name == "torchaudio"
-            return (fitting[-1], older) if stable else ("", None)
-    return "", None
+    fitting = companion_for(name, torch_version)
+    if fitting:
+        return fitting[-1], torch_release(torch_version) or _newest_of_series(torch_version)
+    made = companion_releases(name)
+    if name != "torchaudio" or torch_version.is_prerelease or not made:
+        return "", None
+    last = Version(list(made)[-1])
+    return (made[str(last)][-1], torch_release(last)) if torch_version > last else ("", None)
 
 
-def _index(torch_version: Version) -> str:
+def _newest_of_series(torch_version: Version) -> TorchRelease | None:
+    releases = reversed(torch_releases())
+    return next((it for it in releases if it.version.series == torch_version.series), None)
+
+
+def _index(torch_version: Version, home: TorchRelease | None = None) -> str:
     """The option that names the index this torch came from; nothing where its tag names none.
 
-    Also for the default build: PyPI has another one for Windows than for Linux.
+    Also for the default build: PyPI has another one for Windows than for Linux. A companion from
+    an older release, its home, may have no build for this very CUDA, but one of its major.
     """
     local = torch_version.local or ""
-    is_variant = local == "cpu" or local.startswith(("cu", "rocm", "xpu"))
-    return f" --index-url {WHEEL_INDEX}/{local}" if is_variant else ""
+    if not (local == "cpu" or local.startswith(("cu", "rocm", "xpu"))):
+        return ""
+    if torch_version.is_devrelease:
+        return f" --pre --index-url {WHEEL_INDEX}/nightly/{local}"
+    if home is not None and local != "cpu":
+        variants = (*home.cuda_variants, *(f"rocm{it}" for it in home.rocm_variants))
+        near = [it for it in variants if _major_of(it) == _major_of(local)]
+        local = local if local in variants else max(near, default=local)
+    return f" --index-url {WHEEL_INDEX}/{local}"
+
+
+def _major_of(variant: str) -> str:
+    """`cu13` of `cu130`, `rocm7` of `rocm7.2`."""
+    return variant.partition(".")[0] if "." in variant else variant[:-1]
 
 
 def reinstall_line(torch_version: Version | None) -> str:
@@ -128,32 +281,37 @@ def reinstall_line(torch_version: Version | None) -> str:
 def companion_lines(companions: Sequence[Companion], torch_version: Version) -> list[str]:
     """What puts the companions' releases for this torch in place, and leaves torch alone.
 
-    One step each, torchvision and torchaudio together. `--no-deps` and `--force-reinstall`:
-    without them pip replaces torch, or leaves a build of the same release for another CUDA.
+    One step for all of one index, torchvision and torchaudio together. `--no-deps` and
+    `--force-reinstall`: without them pip replaces torch, or leaves a build of the same release
+    for another CUDA.
     """
     again = "pip install --force-reinstall --no-deps"
-    pinned = [
-        f"{one.name}=={fitting[-1]}"
-        for one in companions
-        if (fitting := companion_for(one.name, torch_version))
-    ]
-    steps = [f"{again} {' '.join(pinned)}{_index(torch_version)}"] if pinned else []
+    by_index: dict[str, list[str]] = {}
+    steps: list[str] = []
     for one in companions:
-        if companion_for(one.name, torch_version):
-            continue
-        if one.name in BUILT_ON_THE_SPOT:
+        version, home = _companion_release(one.name, torch_version)
+        if version:
+            by_index.setdefault(_index(torch_version, home), []).append(f"{one.name}=={version}")
+        elif one.name in BUILT_ON_THE_SPOT:
             steps.append(f"{again} --no-build-isolation --no-cache-dir {one.name}")
         elif one.name in PYG:
             steps.append(
                 f"{again} {one.name} -f https://data.pyg.org/whl/torch-{torch_version}.html"
             )
+        elif one.name in BY_VARIANT and not one.requires_torch:
+            by_index.setdefault(_index(torch_version), []).append(one.name)
         else:
             asked = f"; this one is for torch{one.requires_torch}" if one.requires_torch else ""
             steps.append(
                 f"install the {one.name} that is built for torch {torch_version.series}{asked}"
             )
+    steps = [f"{again} {' '.join(names)}{index}" for index, names in by_index.items()] + steps
     return [step if number == 0 else f"then {step}" for number, step in enumerate(steps)]
 
+
+BY_VARIANT = ("torchcodec", "torchao", "torchrec", "fbgemm-gpu")
+"""Companions that PyTorch's indexes have too, a build for each CUDA and one for the CPU; which
+release goes with which torch is not told by their metadata."""
 
 BUILT_ON_THE_SPOT = ("flash-attn", "causal-conv1d", "mamba-ssm")
 """Their setup.py fetches the wheel for the torch it finds, or compiles against it."""
@@ -161,15 +319,32 @@ BUILT_ON_THE_SPOT = ("flash-attn", "causal-conv1d", "mamba-ssm")
 PYG = ("torch-scatter", "torch-sparse", "torch-cluster", "torch-spline-conv", "pyg-lib")
 """PyTorch Geometric's packages (https://pytorch-geometric.readthedocs.io, installation)."""
 
+_UPDATE = "update the NVIDIA driver"
+
 
 def driver_update(
-    needed: str, *, is_wsl: bool | None | Unknown, is_container: bool | None | Unknown
+    needed: str,
+    *,
+    is_wsl: bool | None | Unknown,
+    is_container: bool | None | Unknown,
+    gpus: Sequence[Gpu] | None | Unknown = (),
+    os_system: str | None | Unknown = None,
 ) -> str:
-    """Where the driver is updated, and to what: a container and WSL have none of their own."""
+    """Where the driver is updated, and to what: a container and WSL have none of their own.
+
+    `needed` is a version, or words for one. A driver that is older than the first CUDA for one of
+    the GPUs does not know that GPU: then it is the driver of that CUDA.
+    """
+    windows = is_wsl is True or os_system == "windows"
+    bounds = [as_version(needed)] if as_version(needed) is not None else []
+    if bounds and isinstance(gpus, Sequence):
+        capabilities = [capability for gpu in gpus if (capability := capability_of(gpu))]
+        bounds += [first_driver(one, windows=windows) for one in capabilities]
+        needed = str(max(it for it in bounds if it is not None))
     if is_wsl is True:
-        return f"on Windows, not in WSL: update the NVIDIA driver to {needed} or newer"
+        return f"on Windows, not in WSL: {_UPDATE} to {needed} or newer"
     place = "on the host: " if is_container is True else ""
-    return f"{place}update the NVIDIA driver to {needed} or newer"
+    return f"{place}{_UPDATE} to {needed} or newer"
 
 
 def driver_installation(os_name: str | None | Unknown) -> str:

@@ -14,8 +14,8 @@ from typing import Any
 
 from torchkit import checks
 from torchkit.checks.requirement_unmet import AREA as REQUIREMENT_AREA
+from torchkit.checks.requirement_unmet import SHORT_NAMES, parse_requirements
 from torchkit.checks.requirement_unmet import judge as judge_requirement
-from torchkit.checks.requirement_unmet import parse_requirements
 from torchkit.commands.overview import libtorch_artifacts, machine_table
 from torchkit.errors import BadInput
 from torchkit.machine.facts import GLOSSARY, Facts, Unknown, Value, plain
@@ -38,16 +38,28 @@ def run(
     skip: Sequence[str] = (),
     facts: Path | None = None,
     save: Path | None = None,
+    strict: bool = False,
     system: System | None = None,
 ) -> Report:
     """Look at this machine, or at a saved one (`facts`), and judge it.
 
     `python` names another interpreter; `require` holds expressions such as "torch>=2.4"; `only`
-    and `skip` choose checks by id; `save` is where the report goes as JSON too. Raises
-    TorchkitError for an option, expression or file that cannot be used.
+    and `skip` choose checks by id; `save` is where the report goes as JSON too, with the exit
+    code that `strict` gives it. Raises TorchkitError for an option, expression or file that
+    cannot be used.
     """
     requirements = [parsed for text in require for parsed in parse_requirements(text)]
     ids = _chosen(only, skip)
+    if REQUIREMENT_ID in only and not requirements:
+        raise BadInput(
+            f"{REQUIREMENT_ID} has nothing to judge: no requirement is given",
+            hint="add one, e.g. --require 'torch>=2.4'",
+        )
+    if REQUIREMENT_ID in skip and requirements:
+        raise BadInput(
+            f"--require and --skip {REQUIREMENT_ID} exclude each other",
+            hint="leave one of them out",
+        )
     known = _facts(python=python, saved=facts, system=system, only=None)
     findings = [
         Finding(REQUIREMENT_ID, REQUIREMENT_AREA, judge_requirement(requirement, known))
@@ -62,7 +74,7 @@ def run(
         facts=known.to_json(),
     )
     if save is not None:
-        _save(report, save)
+        _save(report, save, strict=strict)
     return report
 
 
@@ -79,10 +91,12 @@ def fact(
     not be told, with the reason.
     """
     if name not in GLOSSARY:
-        near = difflib.get_close_matches(name, GLOSSARY, n=1)
+        near = difflib.get_close_matches(name.lower(), [*SHORT_NAMES, *GLOSSARY], n=1)
         raise BadInput(
             f"{name!r} is no fact",
-            hint=f"did you mean {near[0]}?" if near else f"choose from: {', '.join(GLOSSARY)}",
+            hint=f"did you mean {SHORT_NAMES.get(near[0], near[0])}?"
+            if near
+            else "`torchkit env --json` shows every fact, docs/facts.md what each means",
         )
     value = _facts(python=python, saved=facts, system=system, only=[name])[name]
     if isinstance(value, Unknown):
@@ -152,9 +166,10 @@ def read_facts(path: Path) -> Facts:
     return Facts.from_json(facts, where=str(path))
 
 
-def _save(report: Report, path: Path) -> None:
+def _save(report: Report, path: Path, *, strict: bool) -> None:
+    text = json.dumps(report.to_dict(strict=strict), indent=2)
     try:
-        path.write_text(json.dumps(report.to_dict(), indent=2) + "\n", encoding="utf-8")
+        path.write_text(f"{text}\n", encoding="utf-8")
     except OSError as error:
         raise BadInput(
             f"cannot write {path}: {(error.strerror or str(error)).lower()}",

@@ -124,7 +124,10 @@ def _number(data: object) -> float:
 
 
 def _version(data: object) -> Version:
-    if isinstance(data, bool) or not isinstance(data, (str, int, float)):
+    """From a text or a whole number. JSON reads 2.10 as 2.1, so a fraction could be another one."""
+    if isinstance(data, float):
+        raise TypeError('a version written as text, such as "2.10", since JSON reads 2.10 as 2.1')
+    if isinstance(data, bool) or not isinstance(data, (str, int)):
         raise TypeError('a version such as "12.4"')
     version = as_version(str(data))
     if version is None:
@@ -133,7 +136,10 @@ def _version(data: object) -> Version:
 
 
 def _capability(data: object) -> str:
-    """Compute capability as NVIDIA writes it, "8.6"; also from 8.6 and [8, 6]."""
+    """Compute capability as NVIDIA writes it, "8.6"; also from 8.6 and [8, 6].
+
+    A number loses nothing here, as a version would: the minor part is one digit.
+    """
     if isinstance(data, (list, tuple)) and len(data) == 2:
         data = f"{data[0]}.{data[1]}"
     if isinstance(data, (int, float)) and not isinstance(data, bool) and 0 < data < 100:
@@ -254,6 +260,8 @@ GLOSSARY: dict[str, Fact] = _glossary(
     Fact("python_prefix", Kind.TEXT, "packages", "its environment's folder"),
     Fact("python_tag", Kind.TEXT, "packages", "suffix of its compiled modules, e.g. `cpython-311-x86_64-linux-gnu`"),
     Fact("python_free_threaded", Kind.FLAG, "packages", "whether it is a build without the GIL"),
+    Fact("python_is_active", Kind.FLAG, "packages", "whether the `pip` of PATH installs into it"),
+    Fact("python_externally_managed", Kind.FLAG, "packages", "whether it takes no packages from pip outside a virtual environment (PEP 668)"),
     Fact("numpy_version", Kind.VERSION, "packages", "version of numpy; null when it is not installed"),
     Fact("setuptools_version", Kind.VERSION, "packages", "version of setuptools; null when it is not installed"),
     Fact("triton_version", Kind.VERSION, "packages", "version of triton; null when it is not installed"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,12 @@ PYTHON_LIMIT_S = 10.0
 
 SAID_LENGTH = 200
 """How much of what a program says instead is repeated, in characters."""
+
+TELLING_LENGTH = 20
+"""A line of our script as long as this, in characters, is nothing a program says by itself."""
+
+QUOTES = " '\"$\\"
+"""What a program puts around an argument that it repeats."""
 
 
 @dataclass(frozen=True)
@@ -79,11 +86,27 @@ def other_interpreter(system: System, path: str) -> Interpreter:
     try:
         return _from_answer(json.loads(lines[-1]))
     except (IndexError, ValueError, KeyError, TypeError):
-        said = (f"{answer.stderr}\n{answer.stdout}".strip().splitlines() or ["nothing"])[-1]
+        said = _own_words(f"{answer.stderr}\n{answer.stdout}", script)[:SAID_LENGTH]
         raise BadInput(
-            f"{executable} did not answer as Python 3.6 or newer would, it said: {said[:SAID_LENGTH]}",
+            f"{executable} did not answer as Python 3.6 or newer would, it said: {said}",
             hint="name a Python interpreter, e.g. --python .venv/bin/python",
         ) from None
+
+
+def _own_words(said: str, script: str) -> str:
+    """The last line of what a program said, without our script, which many repeat in their error."""
+    ours = {line.strip() for line in script.splitlines()}
+    telling = [line for line in ours if len(line) >= TELLING_LENGTH]
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    repeated = [line for line in lines if any(it in line for it in telling)]
+    own = [line for line in lines if line not in ours and line not in repeated]
+    if own:
+        return own[-1].lstrip("\"': ")
+    if not repeated:
+        return "nothing"
+    start = min(repeated[0].index(it) for it in telling if it in repeated[0])
+    end = re.search(r"""['"]: ([^'"]+)$""", lines[-1])
+    return f"{repeated[0][:start].rstrip(QUOTES)} …{f': {end[1]}' if end else ''}".strip()
 
 
 def _executable(system: System, path: str) -> Path:

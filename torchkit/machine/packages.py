@@ -178,21 +178,81 @@ def holds(requirement_marker: str, system: System, interpreter: Interpreter) -> 
 
     One that cannot be read holds: pip would have refused to install what carries it.
     """
-    # packaging's parser costs more than all other reading of packages: only where it is needed
-    from packaging.markers import InvalidMarker, Marker, UndefinedComparison, default_environment
-
-    environment = {
-        **{name: str(value) for name, value in default_environment().items()},
+    examined = {
         "extra": "",
         "python_version": interpreter.version.series,
         "python_full_version": str(interpreter.version),
         "sys_platform": system.platform,
         "platform_machine": system.architecture,
     }
+    if system.platform in _PLATFORM_SYSTEMS:
+        examined["platform_system"] = _PLATFORM_SYSTEMS[system.platform]
+    clauses = [_clause_holds(text, examined) for text in re.split(r"\band\b", requirement_marker)]
+    if None not in clauses:
+        return all(clauses)
+    # packaging's parser costs more than all other reading of packages: only where it is needed
+    from packaging.markers import InvalidMarker, Marker, UndefinedComparison, default_environment
+
+    own = {name: str(value) for name, value in default_environment().items()}
     try:
-        return Marker(requirement_marker).evaluate(environment)
+        return Marker(requirement_marker).evaluate({**own, **examined})
     except (InvalidMarker, UndefinedComparison):
         return True
+
+
+_PLATFORM_SYSTEMS = {"linux": "Linux", "darwin": "Darwin", "win32": "Windows"}
+"""`platform.system()` by `sys.platform`."""
+
+_CLAUSE = re.compile(r"""\s*(\w+)\s*(==|!=|<=|>=|<|>)\s*(["'])([\w.-]+)\3\s*""")
+
+
+def _clause_holds(clause: str, examined: Mapping[str, str]) -> bool | None:
+    """One comparison of the form that nearly all markers have; None leaves it to packaging."""
+    match = _CLAUSE.fullmatch(clause)
+    if match is None or match[1] not in examined:
+        return None
+    name, sign, wanted = match[1], match[2], match[4]
+    if not name.startswith("python_"):
+        same = examined[name] == wanted
+        return {"==": same, "!=": not same}.get(sign)
+    if not re.fullmatch(r"[0-9]+(\.[0-9]+)*", wanted):
+        return None
+    version, bound = as_version(examined[name]), as_version(wanted)
+    if version is None or bound is None or version.is_prerelease:
+        return None
+    return {
+        "==": version == bound,
+        "!=": version != bound,
+        "<=": version <= bound,
+        ">=": version >= bound,
+        "<": version < bound,
+        ">": version > bound,
+    }[sign]
+
+
+_PLAIN_REQUIREMENT = re.compile(
+    r"""\s*([A-Za-z0-9][\w.-]*)\s*                                # a name
+    (?:\[\s*([\w.-]+(?:\s*,\s*[\w.-]+)*)\s*\]\s*)?              # [extras]
+    (\(?)\s*                                                     # versions, also in brackets
+    ((?:(?:[<>=!]=|~=|<|>)\s*[\w.*+!-]+\s*(?:,\s*(?=[<>=!~])|(?=$|\))))*)
+    (\)?)\s*""",
+    re.VERBOSE,
+)
+
+
+def normal_requirement(text: str) -> str:
+    """`triton<4,>=3` of "triton (>=3, <4)", as packaging writes it; what is none stays as it is."""
+    match = _PLAIN_REQUIREMENT.fullmatch(text)
+    if match is not None and bool(match[3]) == bool(match[5]):
+        extras = ",".join(sorted(re.findall(r"[\w.-]+", match[2] or "")))
+        specifiers = ",".join(sorted("".join(match[4].split()).split(",")))
+        return f"{match[1]}{f'[{extras}]' if extras else ''}{specifiers}"
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    try:
+        return str(Requirement(text))
+    except InvalidRequirement:
+        return text.strip()
 
 
 def package_facts(system: System, interpreter: Interpreter, packages: Packages) -> dict[str, Value]:
@@ -204,6 +264,8 @@ def package_facts(system: System, interpreter: Interpreter, packages: Packages) 
         "python_prefix": str(interpreter.prefix),
         "python_tag": interpreter.tag,
         "python_free_threaded": interpreter.free_threaded,
+        "python_is_active": _is_active(system, interpreter),
+        "python_externally_managed": _is_externally_managed(system, interpreter),
         "numpy_version": _version_of(packages, "numpy"),
         "setuptools_version": _version_of(packages, "setuptools"),
         "triton_version": _version_of(packages, *TRITON_NAMES),
@@ -211,6 +273,45 @@ def package_facts(system: System, interpreter: Interpreter, packages: Packages) 
         "companions": companions,
         "torch_dependents": dependents,
     }
+
+
+def _is_active(system: System, interpreter: Interpreter) -> bool:
+    """Whether the `pip` of PATH is this interpreter's: the script's first lines name its Python.
+
+    Without such a name (pip.exe, a shell script) it must lie beside the interpreter.
+    """
+    pip = system.which("pip")
+    if pip is None:
+        return False
+    script = system.read_bytes(pip)
+    start = script[:PIP_START_BYTES] if isinstance(script, bytes) else b""
+    named = re.match(_PIP_OF_PYTHON, start)
+    of_pip = Path((named[1] or named[2]).decode("utf-8", "replace")) if named else pip
+    executable = interpreter.executable
+    if system.resolve(of_pip.parent) != system.resolve(executable.parent):
+        return False
+    return not named or system.resolve(of_pip) == system.resolve(executable)
+
+
+PIP_START_BYTES = 1024
+"""Where a script names its interpreter; the kernel reads no more than 256 of them."""
+
+_PIP_OF_PYTHON = re.compile(
+    rb"#!\s*(/\S*python[\w.]*)\s" rb"|#!\s*/bin/sh\s+'''exec' \"?(/[^\n\"]*?)\"? \"\$0\""
+)
+"""The line `#!/env/bin/python`, and what pip writes where the path is long or has spaces."""
+
+
+def _is_externally_managed(system: System, interpreter: Interpreter) -> bool:
+    """PEP 668: a file in the folder of the standard library, and no virtual environment."""
+    if system.size(interpreter.prefix / "pyvenv.cfg") is not None:
+        return False
+    if system.environ.get("PIP_BREAK_SYSTEM_PACKAGES", "").lower() in ("1", "true", "yes", "on"):
+        return False
+    return any(
+        system.size(folder / "EXTERNALLY-MANAGED") is not None
+        for folder in interpreter.package_folders
+    )
 
 
 def same_release(one: str | None, other: str | None) -> bool:

@@ -14,7 +14,13 @@ from pathlib import Path
 
 from torchkit.machine.facts import Install, Unknown, Value
 from torchkit.machine.interpreter import Interpreter
-from torchkit.machine.packages import Distribution, Packages, holds, same_release
+from torchkit.machine.packages import (
+    Distribution,
+    Packages,
+    holds,
+    normal_requirement,
+    same_release,
+)
 from torchkit.system import System
 from torchkit.versions import Version, as_version
 
@@ -66,7 +72,10 @@ def torch_facts(
         if system.exists(cmake / "Torch" / "TorchConfig.cmake")
         else None,
         "torch_requires": _requires(system, interpreter, packages, distribution),
-        "torch_problems": _text_problems(system, interpreter, torch.path, distribution),
+        "torch_problems": (
+            *_text_problems(system, interpreter, torch.path, distribution),
+            *_modules_missing(system, interpreter, torch.path),
+        ),
     }
 
 
@@ -389,8 +398,39 @@ def _compile(data: bytes, file: Path, interpreter: Interpreter) -> None:
         compile(data, str(file), "exec", dont_inherit=True)
 
 
-_JUDGED = re.compile(r"(?i)^(nvidia|cuda|triton|pytorch-triton)[\w.-]*")
-"""Names of the requirements that a check judges; the others are pip's business."""
+_NEEDED_AT_ONCE = ("typing_extensions",)
+"""Modules of other packages that `import torch` cannot do without.
+
+Tried with torch 2.13.0: without filelock, setuptools, sympy, networkx, jinja2, fsspec or numpy
+it imports; they are asked for later, or their absence is a warning.
+"""
+
+
+def _modules_missing(system: System, interpreter: Interpreter, folder: Path) -> tuple[str, ...]:
+    """What `pip install --no-deps` leaves out, where torch's own first files import it."""
+    return tuple(
+        f"ModuleNotFoundError: No module named '{module}'"
+        for module in _NEEDED_AT_ONCE
+        if not _is_importable(system, interpreter, module) and _imports(system, folder, module)
+    )
+
+
+def _is_importable(system: System, interpreter: Interpreter, module: str) -> bool:
+    """Whether a folder of the path has it. An archive, or a checkout's import hook, might."""
+    names = (module, f"{module}.py", f"{module}.pyc")
+    return any(system.exists(entry / name) for entry in interpreter.path for name in names) or any(
+        system.size(entry) is not None
+        or system.is_locked(entry)
+        or any(name.startswith("__editable__") for name in system.names_in(entry))
+        for entry in interpreter.path
+    )
+
+
+def _imports(system: System, folder: Path, module: str) -> bool:
+    """Whether a file that `import torch` reads names the module on a line of its own."""
+    line = re.compile(rb"(?m)^(?:from|import)[ \t]+%s\b" % module.encode())
+    texts = (system.read_bytes(folder / name) for name in _IMPORTED)
+    return any(isinstance(text, bytes) and line.search(text) for text in texts)
 
 
 def _requires(
@@ -399,24 +439,12 @@ def _requires(
     packages: Packages,
     distribution: Distribution | None,
 ) -> tuple[str, ...] | None:
-    """torch's requirements of NVIDIA's packages and triton that hold here, without markers."""
+    """torch's requirements that hold here, without their markers."""
     if distribution is None:
         return None
     held = []
     for text in packages.requires(distribution):
         requirement, _, marker = text.partition(";")
-        if _JUDGED.match(requirement) and (
-            not marker.strip() or holds(marker, system, interpreter)
-        ):
-            held.append(_normal_requirement(requirement))
+        if not marker.strip() or holds(marker, system, interpreter):
+            held.append(normal_requirement(requirement))
     return tuple(held)
-
-
-def _normal_requirement(text: str) -> str:
-    """`triton>=3,<4` of "triton (<4, >=3)", as packaging writes it; what is none stays as it is."""
-    from packaging.requirements import InvalidRequirement, Requirement
-
-    try:
-        return str(Requirement(text))
-    except InvalidRequirement:
-        return text.strip()
