@@ -221,6 +221,7 @@ def test_a_gpu_that_tells_only_its_name_is_known_by_it() -> None:
 
     assert capability_of(Gpu("NVIDIA GeForce GTX 1080")) == "6.1"
     assert capability_of(Gpu("Tesla K80", "3.7")) == "3.7"
+    assert capability_of(Gpu("NVIDIA GeForce GTX 1080", "[N/A]")) == "6.1"
     assert capability_of(Gpu("a GPU of next year")) is None
     assert "torch==2.14.1+cu126" in line(**by_name)
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from torchkit.checks.driver_too_old import judge
-from torchkit.machine.facts import Unknown
+from torchkit.machine.facts import Gpu, Unknown
 from torchkit.report import Finding, Status, Verdict
 from torchkit.versions import Version
 
@@ -21,6 +21,7 @@ def judged(driver: str, cuda: str, **changes: Any) -> Verdict:
         "is_container": False,
         "os_system": "linux",
         "jetson_model": None,
+        "gpus": (),
     }
     return judge(driver_version=Version(driver), torch_cuda=Version(cuda), **(facts | changes))
 
@@ -171,3 +172,9 @@ def test_the_drivers_own_libcuda_does_not_lift_its_floor(
     driver: str, runs: str, cuda: str, status: Status
 ) -> None:
     assert judged(driver, cuda, driver_cuda=Version(runs)).status is status
+
+
+def test_the_update_it_names_knows_the_gpu_too() -> None:
+    verdict = judged("470.57.02", "12.4", gpus=(Gpu("NVIDIA GeForce RTX 5090", "12.0"),))
+
+    assert verdict.fix[0] == "update the NVIDIA driver to 570.26 or newer"

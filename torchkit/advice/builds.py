@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -83,7 +84,8 @@ def capability_of(gpu: Gpu) -> str | None:
 
     /proc and the nvidia-smi of drivers up to 470 tell the name alone.
     """
-    return gpu.capability or gpu_capability(gpu.name)
+    told = gpu.capability or ""
+    return told if re.fullmatch(r"[0-9]+\.[0-9]+", told) else gpu_capability(gpu.name)
 
 
 def is_without_glibc(facts: Facts) -> bool:

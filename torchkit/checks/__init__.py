@@ -112,7 +112,7 @@ def worst_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
 def run_check(check: Check, facts: Facts) -> Finding:
     """One check. If it breaks, that is the finding, and the others still run."""
     try:
-        verdict = _with_fitting_torch(_judge(check, facts), facts)
+        verdict = _for_this_machine(_judge(check, facts), facts)
     except Exception as error:  # noqa: BLE001 - a broken check must not take the report with it
         verdict = Verdict(Status.CRASH, f"this check broke: {type(error).__name__}: {error}")
     return Finding(check.id, check.area, verdict, check.reference)
@@ -131,18 +131,13 @@ def _judge(check: Check, facts: Facts) -> Verdict:
     return check.judge(**arguments)
 
 
-def _with_fitting_torch(verdict: Verdict, facts: Facts) -> Verdict:
-    """The verdict with the line that installs a torch for this machine, where its fix asks for it."""
+def _for_this_machine(verdict: Verdict, facts: Facts) -> Verdict:
+    """The verdict with its fixes as this machine needs them: which torch, and whose pip."""
     if not verdict.fix:
         return verdict
-    from torchkit.advice.lines import FITTING_TORCH, install_line
+    from torchkit.advice.lines import fitted
 
-    if FITTING_TORCH not in verdict.fix:
-        return verdict
-    line = install_line(facts)
-    return replace(
-        verdict, fix=tuple(line if text == FITTING_TORCH else text for text in verdict.fix)
-    )
+    return replace(verdict, fix=fitted(verdict.fix, facts))
 
 
 _ORDER = (Status.OK, Status.SKIP, Status.INFO, Status.WARN, Status.FAIL, Status.CRASH)

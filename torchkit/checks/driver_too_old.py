@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from torchkit.advice.lines import FITTING_TORCH, driver_update
 from torchkit.knowledge.compat import minimum_driver, newest_cuda_for_driver, toolkit_driver
-from torchkit.machine.facts import Unknown
+from torchkit.machine.facts import Gpu, Unknown
 from torchkit.report import (
     WOULD_FAIL_WITH,
     Evidence,
@@ -49,6 +49,7 @@ def judge(
     is_container: bool | None | Unknown,
     os_system: str | None | Unknown,
     jetson_model: str | None | Unknown,
+    gpus: tuple[Gpu, ...] | None | Unknown,
 ) -> Verdict:
     if isinstance(jetson_model, str):
         return does_not_apply(
@@ -66,6 +67,8 @@ def judge(
             str(needed or f"one that runs CUDA {torch_cuda.major}.0"),
             is_wsl=is_wsl,
             is_container=is_container,
+            gpus=gpus,
+            os_system=os_system,
         )
         source = driver_source if isinstance(driver_source, str) else ""
         newest = runs or newest_cuda_for_driver(driver_version, windows=windows)

@@ -18,7 +18,10 @@ is right, and this check says so.
 
 from __future__ import annotations
 
+import re
+
 from torchkit.advice.lines import FITTING_TORCH
+from torchkit.knowledge.compat import gpu_capability
 from torchkit.machine.facts import Gpu, Unknown
 from torchkit.report import WOULD_FAIL_WITH, Evidence, Verdict, does_not_apply, ok, warn
 from torchkit.versions import Version
@@ -42,7 +45,8 @@ def judge(
         return does_not_apply("this torch is built for GPUs of another maker")
     if not gpus:
         return ok(f"torch {torch_version} is a CPU build on a machine without an NVIDIA GPU")
-    told = [gpu.capability for gpu in gpus if gpu.capability]
+    known = [gpu.capability or gpu_capability(gpu.name) for gpu in gpus]
+    told = [text for text in known if text and re.fullmatch(r"\d+\.\d+", text)]
     if told and all(_number(capability) < OLDEST_SERVED for capability in told):
         return ok(f"torch {torch_version} is a CPU build; none has code for {gpus[0].name}")
     return warn(

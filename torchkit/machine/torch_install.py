@@ -416,12 +416,13 @@ def _modules_missing(system: System, interpreter: Interpreter, folder: Path) -> 
 
 
 def _is_importable(system: System, interpreter: Interpreter, module: str) -> bool:
-    """Whether a folder of the path has it. An archive, or a checkout's import hook, might."""
+    """Whether a folder of the path has it. An archive, or its own checkout's import hook, might."""
     names = (module, f"{module}.py", f"{module}.pyc")
+    hooks = (f"__editable___{module}_", f"__editable__.{module}-")
     return any(system.exists(entry / name) for entry in interpreter.path for name in names) or any(
         system.size(entry) is not None
         or system.is_locked(entry)
-        or any(name.startswith("__editable__") for name in system.names_in(entry))
+        or any(name.startswith(hooks) for name in system.names_in(entry))
         for entry in interpreter.path
     )
 
