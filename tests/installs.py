@@ -210,7 +210,9 @@ def make_environment(folder: Path, *, torch: bool = True) -> Environment:
     environment.python.parent.mkdir()
     base = Path(getattr(sys, "_base_executable", sys.executable)).resolve()
     environment.python.symlink_to(base)
-    (folder / "pyvenv.cfg").write_text(f"home = {base.parent}\n", encoding="utf-8")
+    (folder / "pyvenv.cfg").write_text(
+        f"home = {base.parent}\ninclude-system-site-packages = false\n", encoding="utf-8"
+    )
     for entry in SITE.iterdir():
         if entry.suffix not in (".dist-info", ".egg-info", ".pth", ".egg-link") and not (
             re.match(r"torch(?!gen)|functorch|__pycache__|~|sitecustomize", entry.name)

@@ -198,3 +198,10 @@ def test_torchtext_ended_before_todays_torch() -> None:
 
     assert judged("2.13.0+cpu", last).status is Status.FAIL
     assert judged("2.3.1+cpu", last).status is Status.OK
+
+
+def test_a_triton_that_torch_pins_and_that_is_missing_is_a_warning() -> None:
+    verdict = judged("2.14.1+cu130", torch_requires=("triton~=3.8.0",))
+
+    assert verdict.status is Status.WARN
+    assert verdict.fix == ("pip install 'triton~=3.8.0'",)

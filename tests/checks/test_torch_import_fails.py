@@ -139,3 +139,10 @@ def test_a_missing_nvidia_package_is_installed_alone() -> None:
 
     assert "nvidia-nccl-cu13==2.30.7, which is not installed" in verdict.message
     assert verdict.fix[0] == "pip install 'nvidia-nccl-cu13==2.30.7'"
+
+
+def test_a_missing_requirement_is_installed_alone() -> None:
+    verdict = judged("ModuleNotFoundError: No module named 'typing_extensions'")
+
+    assert "needs typing-extensions, which is not installed" in verdict.message
+    assert verdict.fix == ("pip install typing-extensions",)

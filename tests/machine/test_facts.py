@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from pathlib import Path
 from typing import Any
 
@@ -68,19 +67,6 @@ WRONG: dict[Kind, list[Any]] = {
     Kind.COMPANIONS: [[{"name": "xformers"}], [{"name": "a", "version": None}]],
     Kind.LIBRARIES: [[{"name": "a", "winner": "b"}], [{"name": 1, "winner": "", "reason": "", "loser": ""}]],
 }  # fmt: skip
-
-
-def test_the_contract_s_own_list_is_in_the_glossary() -> None:
-    contract = REPOSITORY / "shared" / "cli.md"
-    if not contract.exists():
-        contract = REPOSITORY.parent / "shared" / "cli.md"
-    if not contract.exists():
-        pytest.skip("the contract is not at hand")
-    line = next(it for it in contract.read_text().splitlines() if it.startswith("Facts (the names"))
-    listed = re.findall(r"`([a-z][a-z0-9_]+)`", line.partition("):")[2])
-
-    assert "torch_version" in listed
-    assert set(listed) - {"cmake", "null"} <= set(GLOSSARY)
 
 
 def test_every_fact_has_a_kind_an_example_and_a_meaning() -> None:

@@ -725,8 +725,6 @@ def test_a_module_that_torch_does_not_import_at_once_is_not_missed(env: Machine,
 @pytest.mark.skipif(not HAS_TORCH, reason="needs an installed torch, on Linux")
 def test_without_typing_extensions_python_says_what_we_say(tmp_path: Path) -> None:
     environment = make_environment(tmp_path.resolve() / "env")
-    with (environment.folder / "pyvenv.cfg").open("a") as file:
-        file.write("include-system-site-packages = false\n")
     (environment.site / "typing_extensions.py").unlink()
 
     really = environment.really_import()
@@ -743,8 +741,6 @@ def test_without_its_other_requirements_torch_imports_and_we_see_no_problem(
     tmp_path: Path,
 ) -> None:
     environment = make_environment(tmp_path.resolve() / "env")
-    with (environment.folder / "pyvenv.cfg").open("a") as file:
-        file.write("include-system-site-packages = false\n")
     for name in ("filelock", "setuptools", "sympy", "networkx", "jinja2", "fsspec"):
         (environment.site / name).unlink(missing_ok=True)
 

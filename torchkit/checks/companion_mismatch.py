@@ -317,11 +317,20 @@ def _triton(
     triton_version: Version | None | Unknown, torch_requires: tuple[str, ...] | None | Unknown
 ) -> Trouble | None:
     """triton is pinned by torch, not the other way round."""
-    if not isinstance(triton_version, Version) or not isinstance(torch_requires, tuple):
+    if isinstance(triton_version, Unknown) or not isinstance(torch_requires, tuple):
         return None
     wanted = [text for text in torch_requires if text.startswith(("triton", "pytorch-triton"))]
     if not wanted:
         return None
+    if triton_version is None:
+        return Trouble(
+            Status.WARN,
+            Companion("triton", "none"),
+            f"triton is not installed, which torch pins: {wanted[0]}",
+            "RuntimeError: Cannot find a working triton installation",
+            "no triton",
+            f"{wanted[0]} for torch.compile",
+        )
     from packaging.requirements import Requirement
 
     if Requirement(wanted[0]).specifier.contains(str(triton_version), prereleases=True):

@@ -21,7 +21,7 @@ CMake, NVCC_CCBIN for nvcc itself. Or take a newer toolkit.
 from __future__ import annotations
 
 from torchkit.advice.lines import compiler_installation
-from torchkit.knowledge.compat import cuda_toolkits, gcc_max
+from torchkit.knowledge.compat import clang_max, cuda_toolkits, gcc_max
 from torchkit.machine.facts import Unknown, why_unknown
 from torchkit.report import (
     WOULD_FAIL_WITH,
@@ -113,6 +113,5 @@ def _bound(
     own = nvcc_clang_max if kind == "clang" else nvcc_gcc_max
     if isinstance(own, int):
         return own, "the toolkit's crt/host_config.h"
-    if kind == "gcc":
-        return gcc_max(nvcc_version), "table of CUDA toolkits"
-    return None, ""
+    bound = clang_max(nvcc_version) if kind == "clang" else gcc_max(nvcc_version)
+    return bound, "table of CUDA toolkits"

@@ -116,6 +116,11 @@ def _broken(
             f"`import torch` would fail: {name} needs {uninstalled[0]}, which is not installed"
         )
         fix.insert(0, "pip install " + " ".join(f"'{text}'" for text in uninstalled))
+    absent = re.fullmatch(r"ModuleNotFoundError: No module named '(\w+)'", problems[0])
+    if absent and absent[1] != "torch":
+        package = absent[1].replace("_", "-")
+        message = f"`import torch` would fail: {name} needs {package}, which is not installed"
+        fix = [f"pip install {package}"]
     if "ermission denied" in problems[0] and isinstance(torch_path, str):
         fix = [f"chmod -R a+rX {torch_path}"]
     return fail(
