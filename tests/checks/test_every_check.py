@@ -85,6 +85,7 @@ def test_a_check_judges_and_reads_nothing(check_id: str) -> None:
         "torchkit.knowledge.compat",
         "torchkit.machine.facts",
         "torchkit.report",
+        "torchkit.requirements",
         "torchkit.units",
         "torchkit.versions",
     }

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from torchkit.checks.requirement_unmet import judge, parse_requirements
+from torchkit.checks.requirement_unmet import judge
 from torchkit.errors import BadInput
 from torchkit.machine.facts import Companion, Facts, Gpu, Unknown
 from torchkit.report import Status, Verdict
+from torchkit.requirements import parse_requirements
 from torchkit.versions import Version
 
 GIB = 1024**3

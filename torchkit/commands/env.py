@@ -14,7 +14,6 @@ from typing import Any
 
 from torchkit import checks
 from torchkit.checks.requirement_unmet import AREA as REQUIREMENT_AREA
-from torchkit.checks.requirement_unmet import SHORT_NAMES, parse_requirements
 from torchkit.checks.requirement_unmet import judge as judge_requirement
 from torchkit.commands.overview import libtorch_artifacts, machine_table
 from torchkit.errors import BadInput
@@ -22,6 +21,7 @@ from torchkit.machine.facts import GLOSSARY, Facts, Unknown, Value, plain
 from torchkit.machine.interpreter import other_interpreter, own_interpreter
 from torchkit.machine.survey import survey
 from torchkit.report import Finding, Report, Table
+from torchkit.requirements import SHORT_NAMES, parse_requirements
 from torchkit.system import System
 
 REQUIREMENT_ID = "requirement-unmet"
