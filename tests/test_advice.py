@@ -640,3 +640,17 @@ def test_the_installed_torch_serves_as_libtorch_where_cmake_would_take_it(
 ) -> None:
     """Caffe2's CMake: "uses CUDA but I cannot find the CUDA libraries" without a toolkit."""
     assert installed_torch_is_one(Facts(WHOLE | lacking)) is serves
+
+
+def test_an_environment_that_uv_made_has_no_pip_of_its_own() -> None:
+    facts = Facts(
+        {
+            "python_executable": "/env/bin/python",
+            "python_manager": "uv",
+            "python_is_active": False,
+        }
+    )
+
+    assert fitted(["pip install 'numpy<2'"], facts) == (
+        "uv pip install --python /env/bin/python 'numpy<2'",
+    )

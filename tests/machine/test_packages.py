@@ -527,3 +527,13 @@ def test_a_python_that_refuses_pip_is_told_by_the_file_of_pep_668(env: Machine) 
     assert facts_of(env.system, of_system)["python_externally_managed"] is True
     assert facts_of(env.system, of_venv)["python_externally_managed"] is False
     assert facts_of(allowed, of_system)["python_externally_managed"] is False
+
+
+def test_an_environment_that_uv_made_is_told_by_its_own_file(env: Machine) -> None:
+    env.write(Path("/env"), {"pyvenv.cfg": "home = /usr/bin\nuv = 0.13.9\n"})
+    env.write(Path("/other"), {"pyvenv.cfg": "home = /usr/bin\n"})
+    made_by_uv = python_at(Path("/env/bin/python3"), Path("/env"))
+    made_by_venv = python_at(Path("/other/bin/python3"), Path("/other"))
+
+    assert facts_of(env.system, made_by_uv)["python_manager"] == "uv"
+    assert facts_of(env.system, made_by_venv)["python_manager"] is None

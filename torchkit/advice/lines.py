@@ -179,7 +179,7 @@ def for_this_python(text: str, facts: Facts) -> str:
         return text
     named = f'"{executable}"' if executable and " " in executable else executable
     is_ours: bool | None = facts.known("python_is_active")
-    if facts.known("torch_manager") == "uv":
+    if "uv" in (facts.known("torch_manager"), facts.known("python_manager")):
         option = f" --python {named}" if named and is_ours is not None else ""
         text = text.replace("uninstall -y ", "uninstall ")  # uv does not ask
         return _PIP.sub(lambda found: f"uv pip {found[1]}{option}", text)

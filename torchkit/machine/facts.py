@@ -261,6 +261,7 @@ GLOSSARY: dict[str, Fact] = _glossary(
     Fact("python_tag", Kind.TEXT, "packages", "suffix of its compiled modules, e.g. `cpython-311-x86_64-linux-gnu`"),
     Fact("python_free_threaded", Kind.FLAG, "packages", "whether it is a build without the GIL"),
     Fact("python_is_active", Kind.FLAG, "packages", "whether the `pip` of PATH installs into it"),
+    Fact("python_manager", Kind.TEXT, "packages", "what made its environment, where pip may be missing from it: `uv`; null when it is another"),
     Fact("python_externally_managed", Kind.FLAG, "packages", "whether it takes no packages from pip outside a virtual environment (PEP 668)"),
     Fact("numpy_version", Kind.VERSION, "packages", "version of numpy; null when it is not installed"),
     Fact("setuptools_version", Kind.VERSION, "packages", "version of setuptools; null when it is not installed"),

@@ -265,6 +265,7 @@ def package_facts(system: System, interpreter: Interpreter, packages: Packages) 
         "python_tag": interpreter.tag,
         "python_free_threaded": interpreter.free_threaded,
         "python_is_active": _is_active(system, interpreter),
+        "python_manager": _python_manager(system, interpreter),
         "python_externally_managed": _is_externally_managed(system, interpreter),
         "numpy_version": _version_of(packages, "numpy"),
         "setuptools_version": _version_of(packages, "setuptools"),
@@ -300,6 +301,12 @@ _PIP_OF_PYTHON = re.compile(
     rb"#!\s*(/\S*python[\w.]*)\s" rb"|#!\s*/bin/sh\s+'''exec' \"?(/[^\n\"]*?)\"? \"\$0\""
 )
 """The line `#!/env/bin/python`, and what pip writes where the path is long or has spaces."""
+
+
+def _python_manager(system: System, interpreter: Interpreter) -> str | None:
+    """`uv` for an environment that it made, without a pip in it: a line in pyvenv.cfg says so."""
+    text = system.read_text(interpreter.prefix / "pyvenv.cfg")
+    return "uv" if isinstance(text, str) and re.search(r"(?m)^uv\s*=", text) else None
 
 
 def _is_externally_managed(system: System, interpreter: Interpreter) -> bool:
