@@ -14,9 +14,10 @@ import packaging
 import pytest
 from packaging.requirements import Requirement
 
+from torchkit.machine.distributions import Packages, normal_name, same_release
 from torchkit.machine.facts import Companion, Unknown
 from torchkit.machine.interpreter import Interpreter
-from torchkit.machine.packages import Packages, normal_name, package_facts, same_release
+from torchkit.machine.packages import package_facts
 from torchkit.system import System
 from torchkit.versions import Version
 

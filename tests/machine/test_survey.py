@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from torchkit.machine.distributions import Packages
 from torchkit.machine.driver import driver_facts
 from torchkit.machine.facts import GLOSSARY, Unknown
 from torchkit.machine.host import host_facts
 from torchkit.machine.interpreter import Interpreter, own_interpreter
 from torchkit.machine.loader import Loader
-from torchkit.machine.packages import Packages, package_facts
+from torchkit.machine.packages import package_facts
 from torchkit.machine.shm import shm_facts
 from torchkit.machine.survey import survey
 from torchkit.machine.toolchain import toolchain_facts

@@ -17,9 +17,10 @@ from installs import HAS_TORCH, make_environment
 from packaging.markers import Marker
 from packaging.requirements import InvalidRequirement, Requirement
 
+from torchkit.machine.distributions import Packages
 from torchkit.machine.facts import Install, Unknown, Value
 from torchkit.machine.interpreter import Interpreter, own_interpreter
-from torchkit.machine.packages import Packages, holds, normal_requirement
+from torchkit.machine.markers import holds, normal_requirement
 from torchkit.machine.torch_install import find_torch, torch_facts
 from torchkit.system import System
 from torchkit.versions import Version

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -399,9 +399,3 @@ def plain(value: Value) -> Any:
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
     return value
-
-
-def names(kinds: Iterable[Kind]) -> tuple[str, ...]:
-    """Names of the facts of these kinds."""
-    wanted = set(kinds)
-    return tuple(fact.name for fact in GLOSSARY.values() if fact.kind in wanted)

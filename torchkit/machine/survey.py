@@ -45,7 +45,8 @@ def _driver(system: System) -> dict[str, Value]:
 
 
 def _python(system: System, interpreter: Interpreter, probes: set[str]) -> dict[str, Value]:
-    from torchkit.machine.packages import Packages, package_facts
+    from torchkit.machine.distributions import Packages
+    from torchkit.machine.packages import package_facts
     from torchkit.machine.torch_install import find_torch, torch_facts
 
     packages = Packages(system, interpreter.package_folders)

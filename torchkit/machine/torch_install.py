@@ -12,15 +12,10 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
+from torchkit.machine.distributions import Distribution, Packages, same_release
 from torchkit.machine.facts import Install, Unknown, Value
 from torchkit.machine.interpreter import Interpreter
-from torchkit.machine.packages import (
-    Distribution,
-    Packages,
-    holds,
-    normal_requirement,
-    same_release,
-)
+from torchkit.machine.markers import holds, normal_requirement
 from torchkit.system import System
 from torchkit.versions import Version, as_version
 
