@@ -19,7 +19,6 @@ from torchkit.machine.facts import (
     Kind,
     Library,
     Unknown,
-    names,
     why_unknown,
 )
 from torchkit.versions import Version
@@ -156,7 +155,3 @@ def test_a_name_that_is_not_in_the_glossary_is_our_mistake() -> None:
         Facts({"torch_colour": "red"})
     with pytest.raises(KeyError):
         Facts({})["torch_colour"]
-
-
-def test_names_of_a_kind_are_found() -> None:
-    assert names([Kind.GPUS, Kind.PAIRS]) == ("nvidia_packages", "gpus")
