@@ -1,6 +1,6 @@
 """The command line: options, help texts, and one short body for each subcommand.
 
-The only file that imports typer. Bodies import their command, so that nothing heavy is loaded
+The only file that imports typer, beside `lean_options`. Bodies import their command, so that nothing heavy is loaded
 before it is needed; `emit` prints and exits for every subcommand.
 """
 

@@ -67,9 +67,7 @@ def install_line(facts: Facts) -> str:
     elsewhere = _not_from_the_index(facts)
     if elsewhere is not None:
         return elsewhere
-    if (
-        facts.known("os_system") == "macos"
-    ):  # one build for all; pip knows the newest for this macOS
+    if facts.known("os_system") == "macos":  # one build; pip knows the newest for this macOS
         return for_this_python("pip install torch", facts)
     needs = servable(needs_of(facts))
     for companions in (facts.known("companions") or (), ()):
