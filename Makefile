@@ -4,11 +4,13 @@
 #   make lint    format, lint, types, generated documents
 #   make docs    write the generated documents
 #   make bench   what we claim about speed, measured
+#   make matrix  a hundred real wheels: what we predict against what the loader says; downloads
+#                2 GB into MATRIX_CACHE (build/matrix); other torches: ARGS="--torch PYTHON"
 PYTHON ?= python3
 VENV   ?= .venv
 BIN     = $(VENV)/bin
 
-.PHONY: run test lint docs bench clean
+.PHONY: run test lint docs bench matrix clean
 
 run: $(VENV)/.installed
 	$(BIN)/torchkit env
@@ -27,6 +29,10 @@ docs: $(VENV)/.developing
 
 bench: $(VENV)/.developing
 	$(BIN)/python benchmarks/env.py
+	$(BIN)/python benchmarks/binaries.py
+
+matrix: $(VENV)/.developing
+	$(BIN)/python tools/matrix.py $(ARGS)
 
 clean:
 	rm -rf $(VENV)

@@ -8,8 +8,16 @@ from typing import Any
 import pytest
 
 from torchkit.advice.builds import Needs, capability_of, first_driver, fitting_builds
-from torchkit.advice.libtorch import installed_torch_is_one, libtorch_advice, uses_cxx11_abi
+from torchkit.advice.libtorch import (
+    driver_serves,
+    gcc_for_headers,
+    installed_torch_is_one,
+    libtorch_advice,
+    uses_cxx11_abi,
+    zip_address,
+)
 from torchkit.advice.lines import (
+    FITTING_LIBTORCH,
     FITTING_TORCH,
     companion_lines,
     compiler_installation,
@@ -20,7 +28,8 @@ from torchkit.advice.lines import (
     install_line,
     reinstall_line,
 )
-from torchkit.machine.facts import Companion, Facts, Gpu, Unknown
+from torchkit.knowledge.compat import torch_release
+from torchkit.machine.facts import Companion, Facts, Gpu, Libtorch, Unknown
 from torchkit.versions import Version
 
 A100 = (Gpu("NVIDIA A100-SXM4-80GB", "8.0"),)
@@ -654,3 +663,59 @@ def test_an_environment_that_uv_made_has_no_pip_of_its_own() -> None:
     assert fitted(["pip install 'numpy<2'"], facts) == (
         "uv pip install --python /env/bin/python 'numpy<2'",
     )
+
+
+# --- a libtorch that was given
+
+
+OLD_ZIP = Libtorch(
+    "/opt/libtorch", version="1.10.2+cu113", variant="cu113", cxx11_abi=False, os_system="linux"
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "asked", "end"),
+    [
+        ({}, {}, "/cu113/libtorch-shared-with-deps-1.10.2%2Bcu113.zip"),
+        ({}, {"cxx11": True}, "/cu113/libtorch-cxx11-abi-shared-with-deps-1.10.2%2Bcu113.zip"),
+        ({}, {"variant": "cpu"}, "/cpu/libtorch-shared-with-deps-1.10.2%2Bcpu.zip"),
+        ({"version": "2.8.0+cpu", "variant": "cpu", "cxx11_abi": True}, {}, "/cpu/libtorch-shared-with-deps-2.8.0%2Bcpu.zip"),
+        ({}, {"variant": "cu999"}, None),
+        ({"version": "2.8.0+cpu", "variant": "cpu"}, {"cxx11": False}, None),
+        ({"version": "2.8.0a0+git1"}, {}, None),
+        ({"version": None}, {}, None),
+        ({"architecture": "aarch64"}, {}, None),
+    ],
+)  # fmt: skip
+def test_the_address_of_the_same_release(
+    changes: dict[str, Any], asked: dict[str, Any], end: str | None
+) -> None:
+    address = zip_address(OLD_ZIP._replace(**changes), **asked)
+
+    assert address is None if end is None else (address or "").endswith(end)
+
+
+@pytest.mark.parametrize(("version", "gcc"), [("1.13.1", 5), ("2.2.2", 9), ("2.14.0", 10)])
+def test_the_gcc_that_headers_need(version: str, gcc: int) -> None:
+    release = torch_release(Version(version))
+
+    assert release is not None
+    assert gcc_for_headers(release) == gcc
+
+
+def test_a_forward_compatibility_library_serves_a_cuda_its_driver_does_not() -> None:
+    cuda, driver = Version("12.4"), Version("470.57.02")
+
+    assert driver_serves(cuda, driver, Version("12.4"), windows=False)
+    assert not driver_serves(cuda, driver, Version("11.4"), windows=False)
+
+
+def test_the_libtorch_for_this_machine_is_put_into_a_fix() -> None:
+    facts = {"os_system": "linux", "glibc_version": Version("2.36"), "gpus": ()}
+
+    (line,) = fitted([FITTING_LIBTORCH], Facts(facts))
+    (on_arm,) = fitted([FITTING_LIBTORCH], Facts(facts | {"cpu_architecture": "aarch64"}))
+
+    assert line.startswith("download instead: https://download.pytorch.org/libtorch/cpu/")
+    assert on_arm.startswith("take a torch wheel as the libtorch")
+    assert "pip install torch==" in on_arm

@@ -14,8 +14,8 @@ import pytest
 
 from torchkit import checks
 from torchkit.commands import env
-from torchkit.knowledge.compat import architectures, torch_release
-from torchkit.machine.facts import GLOSSARY, Companion, Facts, Install
+from torchkit.knowledge.compat import architectures, companion_for, torch_release
+from torchkit.machine.facts import GLOSSARY, Companion, Extension, Facts, Install
 from torchkit.render import Format, Style, render
 from torchkit.render.redact import Private, redact_report
 from torchkit.report import WOULD_FAIL_WITH, Finding, Report, Status
@@ -183,6 +183,14 @@ def after(given: dict[str, Any], packages: dict[str, str], variant: str) -> Fact
             if one.name in packages
             else one
             for one in values["companions"]
+        )
+    if isinstance(values.get("extensions"), tuple):  # a release made for this torch loads
+        values["extensions"] = tuple(
+            Extension(one.path, one.package, packages[one.package])
+            if packages.get(one.package or "", "").partition("+")[0]
+            in companion_for(one.package or "", Version(public))
+            else one
+            for one in values["extensions"]
         )
     return Facts(values)
 

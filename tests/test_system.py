@@ -340,6 +340,57 @@ def test_a_program_that_writes_without_end_is_stopped() -> None:
 
 
 @posix
+def test_of_a_program_that_may_write_much_the_end_is_kept() -> None:
+    script = "i=0; while [ $i -lt 300 ]; do printf '%032768d' $i; i=$((i + 1)); done; echo end"
+
+    answer = System().run(["/bin/sh", "-c", script], limit_s=20, tail_bytes=5)
+
+    assert answer == Answer(0, "9end\n", "")
+
+
+@posix
+def test_of_a_program_that_may_write_much_the_beginning_is_kept() -> None:
+    script = "echo begin; i=0; while [ $i -lt 300 ]; do printf '%032768d' $i; i=$((i + 1)); done"
+
+    answer = System().run(["/bin/sh", "-c", script], limit_s=20, head_bytes=7)
+
+    assert answer == Answer(0, "begin\n0", "")
+
+
+@posix
+def test_a_program_works_in_the_folder_it_is_given(tmp_path: Path) -> None:
+    answer = System().run(["/bin/sh", "-c", "pwd -P; echo x > file"], limit_s=5, folder=tmp_path)
+
+    assert answer == Answer(0, f"{tmp_path.resolve()}\n", "")
+    assert (tmp_path / "file").exists()
+
+
+@posix
+def test_a_folder_that_is_not_there_is_a_program_that_cannot_be_run(tmp_path: Path) -> None:
+    answer = System().run(["/bin/sh", "-c", "true"], limit_s=5, folder=tmp_path / "none")
+
+    assert answer == Unknown("cannot run sh: no such file or directory")
+
+
+@posix
+def test_what_a_killed_program_wrote_on_stderr_is_kept() -> None:
+    answer = System().run(["/bin/sh", "-c", "echo why >&2; sleep 60"], limit_s=0.3, called="it")
+
+    assert isinstance(answer, TimedOut)
+    assert (answer.reason, answer.stderr) == ("it did not answer within 0.3 s", "why\n")
+
+
+@posix
+def test_what_a_program_leaves_behind_goes_also_when_it_holds_no_pipe(tmp_path: Path) -> None:
+    mark = tmp_path / "pid"
+    script = f"sleep 60 >/dev/null 2>&1 & echo $! > {mark}"
+
+    assert System().run(["/bin/sh", "-c", script], limit_s=20) == Answer(0, "", "")
+
+    assert _is_gone(int(mark.read_text()))
+
+
+@posix
 def test_a_slow_program_is_announced_on_stderr_when_wished(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -349,6 +400,20 @@ def test_a_slow_program_is_announced_on_stderr_when_wished(
     System(notices=False).run(["/bin/sh", "-c", "sleep 0.2"], limit_s=5)
 
     assert capfd.readouterr().err == "waiting for sh, at most 5 s\n"
+
+
+@posix
+def test_a_program_that_goes_on_is_announced_again(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torchkit.system.NOTICE_AFTER_S", 0.02)
+    monkeypatch.setattr("torchkit.system.NOTICE_EVERY_S", 0.1)
+
+    System(notices=True).run(["/bin/sh", "-c", "sleep 0.4"], limit_s=5)
+
+    first, *others = capfd.readouterr().err.splitlines()
+    assert first == "waiting for sh, at most 5 s"
+    assert set(others) == {"waiting for sh, at most 5 s (0 s so far)"}
 
 
 @posix

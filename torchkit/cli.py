@@ -12,7 +12,6 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -92,6 +91,27 @@ def env(
             help="A requirement for CI, e.g. 'torch>=2.4', 'cxx11_abi==1', 'gpu>=1'.",
         ),
     ] = None,
+    libtorch: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATH", help="Also judge this libtorch: a folder, a .zip or a torch wheel."
+        ),
+    ] = None,
+    extension: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE", help="Also judge this compiled .so; installed ones are found unasked."
+        ),
+    ] = None,
+    live: Annotated[
+        bool, typer.Option("--live", help="Also ask torch itself, in a child with a time limit.")
+    ] = False,
+    probe: Annotated[
+        bool,
+        typer.Option(
+            "--probe", help="Also build and run a ten-line C++ program against the libtorch."
+        ),
+    ] = False,
     get: Annotated[
         list[str] | None,
         typer.Option(metavar="FACT", help="Print one fact's value and nothing else."),
@@ -110,6 +130,15 @@ def env(
         Path | None,
         typer.Option(metavar="FILE", help="Judge a saved machine instead of this one."),
     ] = None,
+    compare: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE...", help="Say how this machine differs from saved ones."),
+    ] = None,
+    others: Annotated[list[str] | None, typer.Argument(hidden=True, metavar="FILE")] = None,
+    all_ranks: Annotated[
+        bool,
+        typer.Option("--all-ranks", help="Under torchrun: every rank looks, rank 0 reports."),
+    ] = False,
     format: FormatOption = Format.TEXT,
     as_json: JsonOption = False,
     output: OutputOption = None,
@@ -125,33 +154,18 @@ def env(
     from torchkit.commands import env as command
 
     chosen = Format.JSON if as_json else format
-    gates = {"--require": require, "--only": only, "--skip": skip, "--save": save}
-    if get:
-        _refuse_beside("--get", {**gates, "--list": list_})
-        if len(get) > 1:
-            raise BadInput(
-                f"--get is given {len(get)} times: {', '.join(get)}",
-                hint="ask for one fact at a time, or take several from --json",
-            )
-        value = command.fact(get[0], python=python, facts=facts, system=_this_machine())
-        as_text = command.as_json if chosen is Format.JSON else command.as_text
-        emit_text(as_text(value), output)
-    if list_:
-        _refuse_beside("--list", gates)
-    report = (
-        command.list_checks()
-        if list_
-        else command.run(
-            python=python,
-            require=require or (),
-            only=only or (),
-            skip=skip or (),
-            facts=facts,
-            save=save,
-            strict=strict,
-            system=_this_machine(),
-        )
-    )
+    question = command.Question(
+        python=python, saved=facts, strict=strict, as_json=chosen is Format.JSON,
+        libtorchs=libtorch or (), extensions=extension or (), live=live, probe=probe,
+        require=require or (), only=only or (), skip=skip or (), save=save,
+        get=get or (), list_checks=list_, compare=compare or (), others=others or (),
+        all_ranks=all_ranks, hides_hosts=redact and chosen is Format.MARKDOWN,
+    )  # fmt: skip
+    report = command.answer(question, _this_machine())
+    if report is None:
+        raise typer.Exit
+    if isinstance(report, str):
+        emit_text(report, output)
     emit(report, chosen, output=output, strict=strict, quiet=quiet, redact=redact)
 
 
@@ -164,16 +178,6 @@ def schema(output: OutputOption = None) -> None:
 
 
 # --- what every subcommand does with its answer
-
-
-def _refuse_beside(option: str, others: Mapping[str, object]) -> None:
-    """Raises BadInput where an option would be passed over, a gate of CI among them."""
-    for name, value in others.items():
-        if value:
-            raise BadInput(
-                f"{name} would have no effect beside {option}, which judges nothing",
-                hint=f"run torchkit twice, once with {option} and once with {name}",
-            )
 
 
 def _this_machine() -> System:

@@ -65,10 +65,14 @@ class _Converter:
         self._kind = _kind(annotation)
 
     def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
-        """None stays None, an option that is repeated gives a list. Raises typer.BadParameter."""
+        """None stays None; an option that is repeated, or an argument that takes many, gives a list.
+
+        Raises typer.BadParameter.
+        """
+        takes_many = param.multiple or param.nargs == -1
         if value is None:
-            return () if param.multiple else None
-        if param.multiple:
+            return () if takes_many else None
+        if takes_many:
             return [self._one(item, param, ctx) for item in value]
         return self._one(value, param, ctx)
 

@@ -57,7 +57,8 @@ class Verdict:
 
     `brief` is the clause the first line of the report is made of, e.g. "the driver is too old
     for this torch". `applies` is False where there is nothing to judge on this machine, so that
-    a reader can tell "no GPU here" from "could not look".
+    a reader can tell "no GPU here" from "could not look". `part_of` is the id of another finding
+    that shows the same fault more exactly: where both are there, people are told of it once.
     """
 
     status: Status
@@ -66,6 +67,7 @@ class Verdict:
     fix: tuple[str, ...] = ()
     brief: str = ""
     applies: bool = True
+    part_of: str = ""
 
 
 def _verdict(
@@ -170,6 +172,13 @@ class Report:
         """The findings with one of these statuses, in their order."""
         return tuple(finding for finding in self.findings if finding.status in statuses)
 
+    def is_told_by_another(self, finding: Finding) -> bool:
+        """Whether the finding it is part of is there, and as bad."""
+        return any(
+            other.id == finding.verdict.part_of and other.status is finding.status
+            for other in self.findings
+        )
+
     @property
     def status(self) -> str:
         """`ok`, `warn`, `fail` or `unable`: the worst there is."""
@@ -233,6 +242,7 @@ def _finding_as_dict(finding: Finding) -> dict[str, Json]:
         ],
         "fix": list(finding.verdict.fix),
         "reference": finding.reference,
+        **({"part_of": finding.verdict.part_of} if finding.verdict.part_of else {}),
     }
 
 

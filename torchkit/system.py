@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
@@ -33,6 +33,9 @@ LINGER_S = 0.2
 
 NOTICE_AFTER_S = 1.0
 """How long a child may run before the user is told what is being waited for."""
+
+NOTICE_EVERY_S = 10.0
+"""How often the user is told that it still runs."""
 
 REAP_LIMIT_S = 1.0
 """How long a killed child may take to go; one stuck in the kernel (a wedged driver) is left."""
@@ -53,8 +56,11 @@ class Unknown:
     reason: str
 
 
+@dataclass(frozen=True)
 class TimedOut(Unknown):
-    """A program gave no answer within its limit, and was killed."""
+    """A program gave no answer within its limit, and was killed; `stderr` is what it wrote there."""
+
+    stderr: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -258,14 +264,21 @@ class System:
         *,
         limit_s: float,
         environ: Mapping[str, str] | None = None,
+        called: str | None = None,
+        tail_bytes: int | None = None,
+        head_bytes: int | None = None,
+        folder: Path | None = None,
     ) -> Answer | Unknown:
         """Run a program with its own process group, and kill all of it after `limit_s` seconds.
 
-        Standard input is empty and messages come in English. `environ` is added to ours. The
-        program's path is one of the machine; what an invented root lacks (our own Python, say)
-        is taken as it is.
+        What it left in its group goes when it ends. Standard input is empty and messages come in
+        English. `environ` is added to ours. The program's path is one of the machine; what an
+        invented root lacks (our own Python, say) is taken as it is. `called` is its name where we
+        speak of it. With `tail_bytes` it may write as much as it likes, and the last so many
+        bytes of each output are kept; with `head_bytes` the first. `folder` is where it works, our own current one by default;
+        a relative path of a program leads from there.
         """
-        name = Path(command[0]).name
+        name = called or Path(command[0]).name
         try:
             child = subprocess.Popen(
                 [str(self._program(Path(command[0]))), *(str(part) for part in command[1:])],
@@ -274,15 +287,17 @@ class System:
                 stderr=subprocess.PIPE,
                 start_new_session=True,
                 env={**self.environ, "LC_ALL": "C", **(environ or {})},
+                cwd=folder,
             )
         except (OSError, ValueError) as error:
             return Unknown(f"cannot run {name}: {_reason(error)}")
         notice = self._notice_later(f"waiting for {name}, at most {limit_s:g} s")
         try:
-            stdout, stderr = _collect(child, limit_s)
-        except subprocess.TimeoutExpired:
+            stdout, stderr = _collect(child, limit_s, head_bytes, tail_bytes)
+        except subprocess.TimeoutExpired as late:
             self._end(child)
-            return TimedOut(f"{name} did not answer within {limit_s:g} s")
+            said = (late.stderr or b"").decode("utf-8", "replace")
+            return TimedOut(f"{name} did not answer within {limit_s:g} s", said)
         except _TooMuchError:
             self._end(child)
             return Unknown(f"{name} wrote more than {OUTPUT_LIMIT_BYTES // 1024**2} MiB")
@@ -295,16 +310,31 @@ class System:
             child.returncode, stdout.decode("utf-8", "replace"), stderr.decode("utf-8", "replace")
         )
 
+    @contextlib.contextmanager
+    def noticing(self, text: str) -> Iterator[None]:
+        """Tells the user what takes so long, where the block runs for more than a second."""
+        notice = self._notice_later(text)
+        try:
+            yield
+        finally:
+            notice.cancel()
+
     def _program(self, path: Path) -> Path:
         if self.root == Path("/") or not path.is_absolute():
             return path
         return self.path(path) if self._is_program(path) else path
 
     def _notice_later(self, text: str) -> threading.Timer:
+        begun = time.monotonic()
+
+        def say(words: str) -> None:
+            with contextlib.suppress(OSError, ValueError):
+                sys.stderr.write(f"{words}\n")
+
         def tell() -> None:
-            if self.notices:
-                with contextlib.suppress(OSError, ValueError):
-                    sys.stderr.write(f"{text}\n")
+            say(text)
+            while not timer.finished.wait(NOTICE_EVERY_S):
+                say(f"{text} ({time.monotonic() - begun:.0f} s so far)")
 
         timer = threading.Timer(NOTICE_AFTER_S, tell)
         timer.daemon = True
@@ -328,7 +358,12 @@ class _TooMuchError(Exception):
     """A program writes without end."""
 
 
-def _collect(child: subprocess.Popen[bytes], limit_s: float) -> tuple[bytes, bytes]:
+def _collect(
+    child: subprocess.Popen[bytes],
+    limit_s: float,
+    head_bytes: int | None,
+    tail_bytes: int | None,
+) -> tuple[bytes, bytes]:
     """What a child writes until it ends. Raises subprocess.TimeoutExpired and _TooMuchError."""
     if os.name != "posix":  # selectors knows no pipes there
         return child.communicate(timeout=limit_s)
@@ -341,7 +376,7 @@ def _collect(child: subprocess.Popen[bytes], limit_s: float) -> tuple[bytes, byt
         while selector.get_map():
             left_s = deadline - time.monotonic()
             if left_s <= 0:
-                raise subprocess.TimeoutExpired(child.args, limit_s)
+                raise subprocess.TimeoutExpired(child.args, limit_s, *map(bytes, written.values()))
             ready = selector.select(min(left_s, LINGER_S))
             if not ready and child.poll() is not None:
                 System._end(child)  # what it left behind goes too
@@ -351,10 +386,14 @@ def _collect(child: subprocess.Popen[bytes], limit_s: float) -> tuple[bytes, byt
                 written[key.fd] += data
                 if not data:
                     selector.unregister(key.fd)
+                elif head_bytes is not None:
+                    del written[key.fd][head_bytes:]
+                elif tail_bytes is not None:
+                    del written[key.fd][:-tail_bytes]
                 elif len(written[key.fd]) > OUTPUT_LIMIT_BYTES:
                     raise _TooMuchError
     child.wait(timeout=max(deadline - time.monotonic(), 0))
-    _close_pipes(child)
+    System._end(child)  # and what it left behind without holding its pipes
     stdout, stderr = written.values()
     return bytes(stdout), bytes(stderr)
 

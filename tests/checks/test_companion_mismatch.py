@@ -8,20 +8,28 @@ from typing import Any
 import pytest
 
 from torchkit.checks.companion_mismatch import judge
-from torchkit.machine.facts import Companion, Unknown
+from torchkit.machine.facts import Companion, Extension, Unknown
 from torchkit.report import Finding, Status, Verdict
 from torchkit.versions import Version
 
 
 def judged(torch: str, *companions: Companion, **changes: Any) -> Verdict:
+    verdicts = all_judged(torch, *companions, **changes)
+    assert len(verdicts) == 1
+    return verdicts[0]
+
+
+def all_judged(torch: str, *companions: Companion, **changes: Any) -> tuple[Verdict, ...]:
     cuda = {"cu1": "12.4", "cu2": None}.get(torch.partition("+")[2][:3])
     facts: dict[str, Any] = {
         "torch_cuda": Version(cuda) if cuda else None,
         "torch_build": "cuda" if cuda else "cpu",
         "triton_version": None,
         "torch_requires": (),
+        "extensions": Unknown("not looked at"),
     }
-    return judge(torch_version=Version(torch), companions=companions, **(facts | changes))
+    verdict = judge(torch_version=Version(torch), companions=companions, **(facts | changes))
+    return verdict if isinstance(verdict, tuple) else (verdict,)
 
 
 def vision(version: str, asks: str | None = None, cuda: str | None = None) -> Companion:
@@ -205,3 +213,84 @@ def test_a_triton_that_torch_pins_and_that_is_missing_is_a_warning() -> None:
 
     assert verdict.status is Status.WARN
     assert verdict.fix == ("pip install 'triton~=3.8.0'",)
+
+
+# --- what its compiled code shows
+
+
+def code(package: str = "torchvision", **told: Any) -> Extension:
+    return Extension("/site/torchvision/_C.so", package, uses_torch=True, **told)
+
+
+BROKEN = {
+    "error": "libc10_cuda.so: cannot open shared object file: No such file or directory",
+    "missing_library": "libc10_cuda.so",
+}
+
+
+def test_what_the_loader_proves_is_part_of_that_finding() -> None:
+    companion = vision("0.21.0+cu124", "==2.6.0", "12.4")
+
+    (broken,) = all_judged("2.6.0+cpu", companion, extensions=(code(**BROKEN),))
+    (other_abi,) = all_judged(
+        "2.7.0+cpu",
+        vision("0.21.0", "==2.6.0"),
+        extensions=(code(error="x: undefined symbol: y", missing_symbols=("y",), other_abi=True),),
+    )
+
+    assert (broken.status, broken.part_of) == (Status.FAIL, "extension-broken")
+    assert (other_abi.status, other_abi.part_of) == (Status.FAIL, "extension-abi")
+
+
+def test_a_mismatch_of_versions_whose_code_loads_is_a_warning() -> None:
+    companion = vision("0.20.1+cpu", "==2.5.1", "cpu")
+
+    (loads,) = all_judged("2.6.0+cpu", companion, extensions=(code(),))
+    (one_of_two,) = all_judged("2.6.0+cpu", companion, extensions=(code(), code(unknown="why")))
+    (of_another,) = all_judged("2.6.0+cpu", companion, extensions=(code("torchaudio"),))
+
+    assert (loads.status, loads.part_of) == (Status.WARN, "")
+    assert loads.message.endswith("it asks for torch==2.5.1; its compiled code loads here")
+    assert not any(it.name == "would fail with" for it in loads.evidence)
+    assert one_of_two.status is of_another.status is Status.FAIL
+
+
+def test_torchvision_itself_refuses_another_cuda_major_though_its_code_loads() -> None:
+    companion = vision("0.21.0+cu118", "==2.6.0", "11.8")
+
+    (verdict,) = all_judged("2.6.0+cu124", companion, extensions=(code(),))
+
+    assert verdict.status is Status.FAIL
+    assert "different CUDA major versions" in verdict.evidence[0].value
+
+
+def test_a_module_that_only_wants_a_driver_proves_nothing() -> None:
+    wants = code(
+        error="libcuda.so.1: cannot open shared object file: No such file or directory",
+        missing_library="libcuda.so.1",
+    )
+
+    (verdict,) = all_judged("2.6.0+cpu", vision("0.20.1", "==2.5.1"), extensions=(wants,))
+
+    assert (verdict.status, verdict.part_of) == (Status.FAIL, "")
+
+
+def test_what_is_proven_and_what_is_only_told_are_two_findings() -> None:
+    audio = Companion("torchaudio", "2.5.1+cpu", "==2.5.1", cuda="cpu")
+
+    proven, told = all_judged(
+        "2.6.0+cpu", vision("0.20.1", "==2.5.1"), audio, extensions=(code(**BROKEN),)
+    )
+
+    assert (proven.part_of, told.part_of) == ("extension-broken", "")
+    assert "torchvision" in proven.message
+    assert "torchaudio" in told.message
+    assert "torchvision" not in told.message
+
+
+def test_torchao_without_its_code_is_a_warning_here_as_there() -> None:
+    companion = Companion("torchao", "0.9.0", None, cuda="12.4")
+
+    (verdict,) = all_judged("2.6.0+cpu", companion, extensions=(code("torchao", **BROKEN),))
+
+    assert (verdict.status, verdict.part_of) == (Status.WARN, "extension-broken")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from torchkit import checks
-from torchkit.machine.facts import GLOSSARY, Facts, Unknown
+from torchkit.machine.facts import ASKED_FOR, GLOSSARY, Facts, Unknown
 from torchkit.report import Status
 
 HERE = Path(__file__).parent
@@ -22,7 +22,8 @@ PROMISED = {
     "gpu-unsupported", "cuda-toolkit-mismatch", "host-compiler-too-new", "host-compiler-too-old",
     "glibc-too-old", "libstdcxx-too-old", "library-shadowed", "nvidia-package-mismatch",
     "companion-mismatch", "numpy-mismatch", "setuptools-mismatch", "shm-small",
-    "requirement-unmet",
+    "requirement-unmet", "extension-broken", "extension-abi", "extension-arch", "libtorch-abi",
+    "libtorch-cuda", "libtorch-glibc", "libtorch-compiler", "machines-differ",
 }  # fmt: skip
 """Ids that users and scripts rely on."""
 
@@ -57,6 +58,11 @@ def test_a_page_begins_with_the_fault_in_one_sentence_and_ends_with_an_address(
     assert check.reference.startswith("https://")
 
 
+def needs_what_is_asked_for(check_id: str) -> bool:
+    """Whether it judges what only an option of the command line has looked at."""
+    return any(GLOSSARY[name].probe in ASKED_FOR for name in checks.load(check_id).facts)
+
+
 @every_check
 def test_a_check_judges_and_reads_nothing(check_id: str) -> None:
     """It knows the report, the knowledge and the glossary; no system, no file, no torch."""
@@ -80,6 +86,8 @@ def test_a_check_judges_and_reads_nothing(check_id: str) -> None:
 
     ours = {name for name in imported if name.startswith("torchkit")}
     assert ours <= {
+        "torchkit.advice.libtorch",
+        "torchkit.advice.extensions",
         "torchkit.advice.lines",
         "torchkit.errors",
         "torchkit.knowledge.compat",
@@ -112,10 +120,12 @@ def test_the_parameters_of_a_check_are_facts(check_id: str) -> None:
     assert set(checks.load(check_id).facts) <= set(GLOSSARY)
 
 
-@pytest.mark.parametrize("check_id", checks.automatic_ids())
+@pytest.mark.parametrize(
+    "check_id", [it for it in checks.automatic_ids() if not needs_what_is_asked_for(it)]
+)
 def test_a_check_that_is_told_nothing_could_not_look(check_id: str) -> None:
-    nothing = checks.run_check(checks.load(check_id), Facts())
-    unknown = checks.run_check(
+    (nothing,) = checks.run_check(checks.load(check_id), Facts())
+    (unknown,) = checks.run_check(
         checks.load(check_id), Facts(dict.fromkeys(GLOSSARY, Unknown("nobody answers")))
     )
 
@@ -124,9 +134,19 @@ def test_a_check_that_is_told_nothing_could_not_look(check_id: str) -> None:
     assert "nobody answers" in unknown.verdict.message
 
 
+@pytest.mark.parametrize(
+    "check_id", [it for it in checks.automatic_ids() if needs_what_is_asked_for(it)]
+)
+def test_a_check_of_what_was_not_asked_for_does_not_apply(check_id: str) -> None:
+    (found,) = checks.run_check(checks.load(check_id), Facts())
+
+    assert found.status is Status.SKIP
+    assert not found.verdict.applies
+
+
 @pytest.mark.parametrize("check_id", checks.automatic_ids())
 def test_a_machine_that_has_nothing_has_nothing_wrong(check_id: str) -> None:
-    found = checks.run_check(checks.load(check_id), Facts(dict.fromkeys(GLOSSARY)))
+    (found,) = checks.run_check(checks.load(check_id), Facts(dict.fromkeys(GLOSSARY)))
 
     assert found.status in (Status.OK, Status.INFO, Status.SKIP)
 
@@ -138,7 +158,7 @@ def test_a_check_that_breaks_is_a_finding_and_the_others_still_run() -> None:
     judge.__annotations__["torch_version"] = "Version | None"
     broken = checks.Check("broken", "torch", "A page.", judge)  # type: ignore[arg-type]
 
-    found = checks.run_check(broken, Facts({"torch_version": None}))
+    (found,) = checks.run_check(broken, Facts({"torch_version": None}))
 
     assert found.status is Status.CRASH
     assert "ZeroDivisionError" in found.verdict.message

@@ -52,7 +52,7 @@ def test_an_unreadable_version_could_not_be_looked_at(finding: Callable[..., Fin
 def test_the_fix_brings_the_companion_along(machine: Callable[[str], Any]) -> None:
     from torchkit import checks
 
-    found = checks.run_check(checks.load("torch-missing"), machine("torchvision-without-torch"))
+    (found,) = checks.run_check(checks.load("torch-missing"), machine("torchvision-without-torch"))
 
     assert "torch==2.14.1+cpu torchvision==0.29.1+cpu" in found.verdict.fix[0]
 

@@ -19,11 +19,9 @@ from elftools.elf.elffile import ELFFile
 from torchkit.machine.elf import (
     Elf,
     cxx11_abi,
-    defined_symbols,
     parse_cxx11_abi,
     parse_elf,
     read_elf,
-    undefined_symbols,
 )
 from torchkit.system import System, Unknown
 
@@ -292,8 +290,6 @@ def test_random_damage_never_raises_and_takes_no_time(library: Path, tmp_path: P
 
         outcomes[type(read_elf(System(), path))] += 1
         cxx11_abi(System(), path)
-        undefined_symbols(System(), path)
-        defined_symbols(System(), path)
 
     assert min(outcomes.values()) > 20
     assert time.process_time() - started < 10
@@ -314,34 +310,6 @@ def test_a_version_list_that_runs_in_circles_comes_to_an_end(library: Path, tmp_
     read_elf(System(), path)
 
     assert time.process_time() - started < 5
-
-
-# --- symbols
-
-
-def test_undefined_symbols_are_those_that_nm_lists(library: Path) -> None:
-    found = undefined_symbols(System(), library)
-
-    assert not isinstance(found, Unknown)
-    names = {(f"{s.name}@{s.version}" if s.version else s.name, s.is_weak) for s in found}
-    assert names == _by_nm(library, "--undefined-only", "Uwv")
-    assert ("libc.so.6", "puts") in {(symbol.library, symbol.name) for symbol in found}
-
-
-def test_defined_symbols_are_those_that_nm_lists(library: Path) -> None:
-    expected = {name.partition("@")[0] for name, _ in _by_nm(library, "--defined-only", "TWD")}
-
-    found = defined_symbols(System(), library)
-
-    assert not isinstance(found, Unknown)
-    assert found == expected == {"unit", "other"}
-
-
-def _by_nm(path: Path, which: str, kinds: str) -> set[tuple[str, bool]]:
-    command = ["nm", "-D", which, "--with-symbol-versions", str(path)]
-    child = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
-    rows = [line.split()[-2:] for line in child.stdout.splitlines()]
-    return {(name.replace("@@", "@"), kind in "wv") for kind, name in rows if kind in kinds}
 
 
 # --- the C++ ABI

@@ -12,12 +12,16 @@ import pytest
 from torchkit.errors import BadInput
 from torchkit.machine.facts import (
     GLOSSARY,
+    BuildTrial,
     Companion,
+    Extension,
     Facts,
     Gpu,
     Install,
     Kind,
     Library,
+    Libtorch,
+    LiveTrial,
     Unknown,
     why_unknown,
 )
@@ -37,6 +41,20 @@ EXAMPLES: dict[Kind, list[Any]] = {
     Kind.INSTALLS: [(Install("/site/torch", "2.13.0", "pip"), Install("/other/torch"))],
     Kind.COMPANIONS: [(Companion("xformers", "0.0.28", ">=2.4", "2.4.1+cu121", "12.1"),)],
     Kind.LIBRARIES: [(Library("libnccl.so.2", "/a", "LD_LIBRARY_PATH", "/b", None, "libtorch"),)],
+    Kind.EXTENSIONS: [
+        (),
+        (
+            Extension("/a.so", "a", "1.0", "a.so: undefined symbol: b", None, ("b",), 1, True),
+            Extension("/b.so", stable_abi=False, archs=("sm_90",)),
+        ),
+    ],
+    Kind.LIBTORCHS: [
+        (Libtorch("/a.zip", "zip", "2.13.0", cxx11_abi=True, cuda_libraries=("libcudart.so.13",)),)
+    ],
+    Kind.BUILD_TRIALS: [(BuildTrial("/a", "link", False, "undefined reference"),)],
+    Kind.LIVE_TRIALS: [
+        (LiveTrial("cpu", True), LiveTrial("cuda:0", False, "out of memory", 7, "A100", "8.0", 1))
+    ],
 }
 
 WRONG: dict[Kind, list[Any]] = {
@@ -65,6 +83,10 @@ WRONG: dict[Kind, list[Any]] = {
     Kind.INSTALLS: [[{"version": "2.13"}], [{"path": 1}], [{"path": "/a", "version": 2.13}]],
     Kind.COMPANIONS: [[{"name": "xformers"}], [{"name": "a", "version": None}]],
     Kind.LIBRARIES: [[{"name": "a", "winner": "b"}], [{"name": 1, "winner": "", "reason": "", "loser": ""}]],
+    Kind.EXTENSIONS: [[{}], [{"path": 1}], [{"path": "/a", "stable_abi": 1}], [{"path": "/a", "archs": "sm_90"}]],
+    Kind.LIBTORCHS: [[{}], ["/a"], [{"path": "/a", "cxx11_abi": "true"}]],
+    Kind.BUILD_TRIALS: [[{"against": "/a"}], [{"against": "/a", "stage": "link", "succeeded": 0}]],
+    Kind.LIVE_TRIALS: [[{"what": "cpu"}], [{"what": "cpu", "worked": "yes"}], [{"what": "a", "worked": True, "milliseconds": 0.5}]],
 }  # fmt: skip
 
 

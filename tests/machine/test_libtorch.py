@@ -18,7 +18,7 @@ import pytest
 from elftools.elf.elffile import ELFFile
 
 from torchkit.machine.facts import GLOSSARY, Library
-from torchkit.machine.libtorch import libstdcxx_facts, torch_library_facts
+from torchkit.machine.libtorch import torch_library_facts, torch_process
 from torchkit.system import System, Unknown
 from torchkit.versions import Version
 
@@ -30,6 +30,19 @@ on_linux = pytest.mark.skipif(
     sys.platform != "linux" or System().libc() is None, reason="needs the loader of glibc"
 )
 with_gcc = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
+
+
+def library_facts(
+    system: System, *, torch_folder: Path | None, tag: str = TAG, cuda: bool = False
+) -> dict[str, Any]:
+    """What the libraries of a torch in that folder tell, to a Python like ours."""
+    process = torch_process(
+        system,
+        torch_folder=torch_folder,
+        python_executable=Path(sys.executable),
+        python_tag=tag,
+    )
+    return torch_library_facts(process, cuda=cuda)
 
 
 @dataclass
@@ -52,13 +65,9 @@ class Copy:
         return path
 
     def facts(self, **changes: Any) -> dict[str, Any]:
-        arguments: dict[str, Any] = {
-            "torch_folder": self.torch,
-            "python_executable": Path(sys.executable),
-            "python_tag": TAG,
-            "cuda": False,
-        }
-        return torch_library_facts(System(environ=self.environ), **{**arguments, **changes})
+        return library_facts(
+            System(environ=self.environ), **{"torch_folder": self.torch, **changes}
+        )
 
     def really_import(self, then: str = "") -> subprocess.CompletedProcess[str]:
         environ = {**self.environ, "PYTHONPATH": str(self.site)}
@@ -264,7 +273,7 @@ def _newest_by_pyelftools(family: str) -> Version:
 @pytest.mark.torch
 @on_linux
 def test_a_module_for_another_python_is_named(copy: Copy) -> None:
-    facts = copy.facts(python_tag="cpython-399-x86_64-linux-gnu")
+    facts = copy.facts(tag="cpython-399-x86_64-linux-gnu")
 
     (problem,) = facts["torch_problems"]
     assert f"_C.{TAG}.so" in problem
@@ -342,12 +351,8 @@ class CudaTorch:
         (self.site / "torch/version.py").write_text("cuda: Optional[str] = '13.0'\n")
 
     def facts(self) -> dict[str, Any]:
-        return torch_library_facts(
-            System(environ=self.environ),
-            torch_folder=self.site / "torch",
-            python_executable=Path(sys.executable),
-            python_tag=TAG,
-            cuda=True,
+        return library_facts(
+            System(environ=self.environ), torch_folder=self.site / "torch", cuda=True
         )
 
 
@@ -464,7 +469,7 @@ def _said_by_ctypes(paths: list[Path], environ: dict[str, str]) -> str:
 
 @on_linux
 def test_the_libstdcxx_of_a_plain_python_is_the_one_ctypes_gets() -> None:
-    facts = libstdcxx_facts(System(), python_executable=Path(sys.executable))
+    facts = library_facts(System(), torch_folder=None)
 
     code = "import ctypes; ctypes.CDLL('libstdc++.so.6'); print(open('/proc/self/maps').read())"
     child = subprocess.run(
@@ -480,13 +485,7 @@ def test_the_libstdcxx_of_a_plain_python_is_the_one_ctypes_gets() -> None:
 def test_a_folder_without_libraries_is_told_as_such(tmp_path: Path) -> None:
     (tmp_path / "__init__.py").touch()
 
-    facts = torch_library_facts(
-        System(),
-        torch_folder=tmp_path,
-        python_executable=Path(sys.executable),
-        python_tag=TAG,
-        cuda=True,
-    )
+    facts = library_facts(System(), torch_folder=tmp_path, cuda=True)
 
     assert facts["torch_cxx11_abi"] == Unknown(f"{tmp_path / 'lib'} has no libraries of torch")
     assert isinstance(facts["torch_archs"], Unknown)
@@ -500,13 +499,7 @@ class _OnAMac(System):
 
 
 def test_off_linux_there_is_nothing_to_tell(tmp_path: Path) -> None:
-    facts = torch_library_facts(
-        _OnAMac(),
-        torch_folder=tmp_path,
-        python_executable=Path(sys.executable),
-        python_tag=TAG,
-        cuda=True,
-    )
+    facts = library_facts(_OnAMac(), torch_folder=tmp_path, cuda=True)
 
     assert set(facts.values()) == {None}
-    assert set(libstdcxx_facts(_OnAMac(), python_executable=tmp_path).values()) == {None}
+    assert set(library_facts(_OnAMac(), torch_folder=None).values()) == {None}

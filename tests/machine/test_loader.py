@@ -515,6 +515,37 @@ def test_a_bare_name_is_found_along_the_program_s_own_path(workshop: Workshop, k
     assert loader.find("libnowhere.so.1") is None
 
 
+OPENER = """
+#include <dlfcn.h>
+const char *open_it(const char *path) { return dlopen(path, RTLD_NOW) ? "loaded" : dlerror(); }
+"""
+CALLER = """
+#include <stdio.h>
+const char *open_it(const char *path);
+int main(int count, char **words) { (void)count; puts(open_it(words[1])); return 0; }
+"""
+
+
+def test_the_rpath_of_who_calls_dlopen_does_not_serve_what_is_opened(workshop: Workshop) -> None:
+    needed = workshop.library("lib/libneeded.so")
+    top = workshop.library("elsewhere/top.so", needed)
+    options = (*_rpath("$ORIGIN/lib"), "-lc", "-ldl")
+    python = workshop.library("libpython3.99.so", code=OPENER, options=options)
+    source, program = workshop.root / "caller.c", workshop.root / "caller"
+    source.write_text(CALLER)
+    command: list[str | Path] = ["gcc", "-o", program, source, python, *_runpath("$ORIGIN")]
+    subprocess.run(command, check=True, timeout=60)
+
+    load = Loader(System(environ={}), executable=program).load(top)
+    found = Loader(System(environ={}), executable=program).load("libneeded.so")
+
+    assert isinstance(load, Load)
+    assert isinstance(found, Load)
+    assert [problem.text for problem in load.problems] == [_run(workshop, program, top)[0]]
+    assert not found.problems
+    assert _run(workshop, program, "libneeded.so")[0] == "loaded"
+
+
 def test_the_reason_and_the_losers_are_told(workshop: Workshop) -> None:
     needed = workshop.library("lib/libneeded.so")
     workshop.library("other/libneeded.so")

@@ -81,7 +81,7 @@ def test_an_empty_machine_is_told_in_exactly_the_glossary_s_names(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    "probe", ["host", "shm", "toolchain", "driver", "packages", "torch", "loader"]
+    "probe", ["host", "shm", "toolchain", "driver", "packages", "torch", "loader", "extensions"]
 )
 def test_every_fact_comes_from_the_probe_that_the_glossary_names(
     probe: str, tmp_path: Path
@@ -96,6 +96,7 @@ def test_every_fact_comes_from_the_probe_that_the_glossary_names(
         "packages": lambda: package_facts(system, python, Packages(system, (Path("/site"),))),
         "torch": lambda: survey(system, python, only=_of("torch")).to_json(),
         "loader": lambda: survey(system, python, only=_of("loader")).to_json(),
+        "extensions": lambda: survey(system, python, only=_of("extensions")).to_json(),
     }[probe]()
 
     assert set(told) == _of(probe)
@@ -108,7 +109,10 @@ def _of(probe: str) -> set[str]:
 def test_the_glossary_names_no_other_probe() -> None:
     probes = {fact.probe for fact in GLOSSARY.values()}
 
-    assert probes == {"host", "shm", "toolchain", "driver", "packages", "torch", "loader"}
+    assert probes == {
+        "host", "shm", "toolchain", "driver", "packages", "torch", "loader", "extensions",
+        "libtorch_files", "probe", "torch_child",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", GLOSSARY)

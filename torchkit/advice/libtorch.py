@@ -28,8 +28,8 @@ from torchkit.knowledge.compat import (
     served_by,
     torch_release,
 )
-from torchkit.machine.facts import Facts, Gpu, Unknown
-from torchkit.versions import Version
+from torchkit.machine.facts import Facts, Gpu, Libtorch, Unknown
+from torchkit.versions import Version, as_version
 
 OLD_ABI_GLIBC = Version("2.17")
 """RHEL 7 and its kin: every gcc there, devtoolsets too, compiles with the old C++ ABI
@@ -38,8 +38,8 @@ OLD_ABI_GLIBC = Version("2.17")
 FIRST_GCC_WITH_CXX11_ABI = 5
 """From gcc 5 on std::string is the new one by default (same manual)."""
 
-GCC_FOR_CXX20 = 10
-"""First gcc with -std=c++20, which torch's headers ask for from 2.14 on (gcc's status page)."""
+GCC_FOR_STANDARD = {11: 5, 14: 5, 17: 7, 20: 10}
+"""First gcc major whose -std=c++NN is complete enough for torch's headers (gcc's status page)."""
 
 
 class LibtorchAdvice(NamedTuple):
@@ -141,9 +141,7 @@ def _wanted_for_building(
 ) -> Iterator[str]:
     """What this machine lacks to build against it: a newer g++, the CUDA toolkit it names."""
     gcc, nvcc = facts.known("gcc_version"), facts["nvcc_version"]
-    needed = release.min_gcc_header_check or 0
-    if release.cxx_standard_headers >= 20:
-        needed = max(needed, GCC_FOR_CXX20)
+    needed = gcc_for_headers(release)
     if gcc is not None and gcc.major < needed:
         yield f"building against it takes g++ {needed} or newer, here is {gcc}"
     if cuda is None or isinstance(nvcc, Unknown):
@@ -152,6 +150,52 @@ def _wanted_for_building(
         yield f"building against it takes a CUDA {cuda} toolkit, and there is no nvcc here"
     elif nvcc.major != cuda.major or nvcc.release[:2] < cuda.release[:2]:
         yield f"building against it takes a CUDA {cuda} toolkit, here is nvcc {nvcc}"
+
+
+def gcc_for_headers(release: TorchRelease) -> int:
+    """The oldest gcc major that compiles a program with this release's headers."""
+    by_standard = GCC_FOR_STANDARD.get(release.cxx_standard_headers, 0)
+    return max(release.min_gcc_header_check or 0, by_standard)
+
+
+def driver_serves(
+    cuda: Version, driver_version: Version | None, driver_cuda: Version | None, *, windows: bool
+) -> bool:
+    """Whether the driver runs this CUDA, also through a forward-compatibility library."""
+    if driver_cuda is not None and driver_cuda >= cuda:
+        return True
+    return driver_runs(cuda, driver_version, driver_cuda, windows)
+
+
+def zip_address(
+    libtorch: Libtorch, *, variant: str | None = None, cxx11: bool | None = None
+) -> str | None:
+    """The official download of the same release: of another variant, or of the other C++ ABI.
+
+    None where there is none, where it is known to be bad, and for a build between releases.
+    """
+    version = as_version(libtorch.version)
+    if version is None or version.is_prerelease or libtorch.variant is None:
+        return None
+    found = libtorch_zip(
+        version,
+        variant or libtorch.variant,
+        os=libtorch.os_system or "linux",
+        architecture=libtorch.architecture or "x86_64",
+        cxx11=libtorch.cxx11_abi is not False if cxx11 is None else cxx11,
+    )
+    return None if found is None or found.known_bad else found.url
+
+
+def called(libtorch: Libtorch) -> str:
+    """How a message names it: `libtorch 1.10.2+cu113 in /opt/libtorch`."""
+    return f"libtorch {libtorch.version} in {libtorch.path}" if libtorch.version else libtorch.path
+
+
+def shortly(libtorch: Libtorch) -> str:
+    """The same for a headline: `libtorch 1.10.2+cu113`, or the name of the file."""
+    name = libtorch.path.rstrip("/").rpartition("/")[2]
+    return f"libtorch {libtorch.version}" if libtorch.version else name or libtorch.path
 
 
 def installed_torch_is_one(facts: Facts) -> bool:

@@ -37,6 +37,9 @@ WHEEL_INDEX = "https://download.pytorch.org/whl"
 FITTING_TORCH = "install a torch that fits this machine"
 """A fix for which the check runner puts `install_line`: so every check names the same build."""
 
+FITTING_LIBTORCH = "download a libtorch that fits this machine"
+"""The same for a libtorch: `libtorch_line` of advice/libtorch.py is put in its place."""
+
 JETSON_PAGE = (
     "https://docs.nvidia.com/deeplearning/frameworks/install-pytorch-jetson-platform/index.html"
 )
@@ -49,12 +52,24 @@ def fitted(fix: Sequence[str], facts: Facts) -> tuple[str, ...]:
     every pip line for the examined interpreter."""
     found: list[str] = []
     for text in fix:
+        if text == FITTING_LIBTORCH:
+            found.append(_libtorch_line(facts))
+            continue
         is_asked = text == FITTING_TORCH
         line = install_line(facts) if is_asked else for_this_python(text, facts)
         told = is_asked and _UPDATE in line and any(_UPDATE in other for other in fix)
         if line not in found and not told:
             found.append(line)
     return tuple(found)
+
+
+def _libtorch_line(facts: Facts) -> str:
+    from torchkit.advice.libtorch import libtorch_advice
+
+    advice = libtorch_advice(facts)
+    if advice is not None:
+        return f"download instead: {advice.zip.url}"
+    return f"take a torch wheel as the libtorch, none is published for here: {install_line(facts)}"
 
 
 def install_line(facts: Facts) -> str:

@@ -7,6 +7,9 @@ say which of the three states it can take:
 - `Version` wants a value; on None the check does not apply, on `Unknown` it could not look;
 - `Version | None` is also given "there is none";
 - `Version | Unknown` is also given "could not tell".
+
+`judge` returns one verdict, or a tuple of them where it judges several things (extensions, say)
+and more than one is wrong: each becomes a finding with the check's id.
 """
 
 from __future__ import annotations
@@ -15,21 +18,26 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from importlib import import_module
+from itertools import chain
 from pathlib import Path
 from types import ModuleType
 
-from torchkit.machine.facts import GLOSSARY, Facts, Unknown, why_unknown
+from torchkit.machine.facts import ASKED_FOR, GLOSSARY, Facts, Unknown, why_unknown
 from torchkit.report import Finding, Status, Verdict, could_not_look, does_not_apply
 
 _ABSENT = {
     "companions": "no package that goes with torch is installed",
     "cuda_visible_devices": "CUDA_VISIBLE_DEVICES is not set",
+    "build_trials": "no build was tried, which --probe asks for",
     "driver_version": "there is no NVIDIA driver",
     "driver_library_version": "there is no libcuda",
     "driver_cuda": "there is no libcuda",
+    "extensions": "there are no compiled modules of Linux to look into",
     "gcc_version": "there is no gcc",
     "glibc_version": "the C library is not glibc",
     "libstdcxx_glibcxx": "there is no libstdc++",
+    "live_outcome": "torch was not tried, which --live asks for",
+    "libtorchs": "no libtorch is given; --libtorch names one",
     "numpy_version": "numpy is not installed",
     "nvcc_version": "there is no nvcc",
     "setuptools_version": "setuptools is not installed",
@@ -51,7 +59,7 @@ class Check:
     id: str
     area: str
     page: str
-    judge: Callable[..., Verdict]
+    judge: Callable[..., Verdict | tuple[Verdict, ...]]
 
     @property
     def title(self) -> str:
@@ -99,9 +107,20 @@ def _as_check(module: ModuleType) -> Check:
     return Check(name, module.AREA, module.__doc__ or "", module.judge)
 
 
+def was_asked_for(check_id: str, facts: Facts) -> bool:
+    """Whether the check judges the machine itself, or what an option had looked at on this one."""
+    check = load(check_id)
+    return not any(
+        GLOSSARY[name].probe in ASKED_FOR
+        and facts[name] is None
+        and "None" not in str(check.judge.__annotations__.get(name, ""))
+        for name in check.facts
+    )
+
+
 def run_checks(facts: Facts, ids: Iterable[str]) -> tuple[Finding, ...]:
     """Every check of `ids` on these facts, the worst findings first."""
-    return worst_first(run_check(load(check_id), facts) for check_id in ids)
+    return worst_first(chain.from_iterable(run_check(load(check_id), facts) for check_id in ids))
 
 
 def worst_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
@@ -109,16 +128,19 @@ def worst_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     return tuple(sorted(findings, key=_how_bad, reverse=True))
 
 
-def run_check(check: Check, facts: Facts) -> Finding:
-    """One check. If it breaks, that is the finding, and the others still run."""
+def run_check(check: Check, facts: Facts) -> tuple[Finding, ...]:
+    """What one check finds. If it breaks, that is the finding, and the others still run."""
     try:
-        verdict = _for_this_machine(_judge(check, facts), facts)
+        judged = _judge(check, facts)
+        verdicts = judged if isinstance(judged, tuple) else (judged,)
+        verdicts = tuple(_for_this_machine(verdict, facts) for verdict in verdicts)
     except Exception as error:  # noqa: BLE001 - a broken check must not take the report with it
-        verdict = Verdict(Status.CRASH, f"this check broke: {type(error).__name__}: {error}")
-    return Finding(check.id, check.area, verdict, check.reference)
+        words = f"this check broke: {type(error).__name__}: {error}"
+        verdicts = (Verdict(Status.CRASH, words),)
+    return tuple(Finding(check.id, check.area, verdict, check.reference) for verdict in verdicts)
 
 
-def _judge(check: Check, facts: Facts) -> Verdict:
+def _judge(check: Check, facts: Facts) -> Verdict | tuple[Verdict, ...]:
     arguments = {}
     for name in check.facts:
         value = facts[name]

@@ -2,7 +2,8 @@
 
 ## What it looks at
 The companions' versions, what their metadata asks for, what their own files say they were
-compiled for (torch release, CUDA or CPU), and the real pairs of releases.
+compiled for (torch release, CUDA or CPU), the real pairs of releases, and whether their compiled
+code can be loaded: where it can, a mismatch of versions is a warning.
 
 ## Why it matters
 Companions carry compiled code for one torch and one CUDA. A wrong pair installs without a
@@ -19,11 +20,12 @@ Install the companion's release for this torch, from the same index torch came f
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from torchkit.advice.extensions import GOES_ON_WITHOUT, judged_by, loads
 from torchkit.advice.lines import PAIRED, companion_lines
 from torchkit.knowledge.compat import companion_for, torch_for_companion
-from torchkit.machine.facts import Companion, Unknown
+from torchkit.machine.facts import Companion, Extension, Unknown
 from torchkit.report import (
     WOULD_FAIL_WITH,
     Evidence,
@@ -57,7 +59,7 @@ DIES_WITH = {
 
 @dataclass(frozen=True)
 class Trouble:
-    """What is wrong with one companion."""
+    """What is wrong with one companion; `told_by` is the check that proves it with its code."""
 
     status: Status
     companion: Companion
@@ -65,10 +67,16 @@ class Trouble:
     error: str
     found: str
     needed: str
+    told_by: str = ""
 
     @property
     def name(self) -> str:
         return self.companion.name
+
+    @property
+    def is_its_own_check(self) -> bool:
+        """Whether the companion refuses by itself what could be loaded (torchvision/extension.py)."""
+        return "Detected that PyTorch and torchvision" in self.error
 
 
 def judge(
@@ -78,10 +86,14 @@ def judge(
     torch_build: str | None | Unknown,
     triton_version: Version | None | Unknown,
     torch_requires: tuple[str, ...] | None | Unknown,
-) -> Verdict:
+    extensions: tuple[Extension, ...] | None | Unknown,
+) -> Verdict | tuple[Verdict, ...]:
     flavour = _flavour(torch_version, torch_cuda, torch_build)
+    files = extensions if isinstance(extensions, tuple) else ()
     troubles = [
-        it for one in companions if (it := _trouble(one, torch_version, flavour)) is not None
+        _by_its_code(it, [file for file in files if file.package == one.name])
+        for one in companions
+        if (it := _trouble(one, torch_version, flavour)) is not None
     ]
     triton = _triton(triton_version, torch_requires)
     if triton is not None:
@@ -94,7 +106,22 @@ def judge(
             else does_not_apply("no package that goes with torch is installed")
         )
     troubles.sort(key=lambda it: it.status is Status.FAIL, reverse=True)
-    return _verdict(troubles, torch_version)
+    told_elsewhere = [it for it in troubles if it.told_by]
+    others = [it for it in troubles if not it.told_by]
+    parts = (replace(_verdict([it], torch_version), part_of=it.told_by) for it in told_elsewhere)
+    return (*parts, *([_verdict(others, torch_version)] if others else []))
+
+
+def _by_its_code(trouble: Trouble, files: list[Extension]) -> Trouble:
+    """The trouble as the companion's compiled files show it, where they were tried."""
+    told_by = judged_by(files)
+    if told_by is not None:
+        status = Status.WARN if trouble.name in GOES_ON_WITHOUT else Status.FAIL
+        return replace(trouble, status=status, told_by=told_by)
+    if not loads(files) or trouble.is_its_own_check:
+        return trouble
+    message = f"{trouble.message}; its compiled code loads here"
+    return replace(trouble, status=Status.WARN, message=message, error="")
 
 
 def _verdict(troubles: list[Trouble], torch_version: Version) -> Verdict:

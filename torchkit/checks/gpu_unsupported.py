@@ -21,8 +21,6 @@ the fix names the last one that had it.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from torchkit.advice.lines import FITTING_TORCH
 from torchkit.knowledge.compat import (
     architectures,
@@ -103,7 +101,7 @@ def judge(
 
 def _with_capability(gpu: Gpu) -> Gpu:
     """Older drivers' nvidia-smi and /proc give a name without a capability."""
-    return gpu if gpu.capability else replace(gpu, capability=gpu_capability(gpu.name))
+    return gpu if gpu.capability else gpu._replace(capability=gpu_capability(gpu.name))
 
 
 def _ptx_too_new(

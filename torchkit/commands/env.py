@@ -7,27 +7,102 @@ from __future__ import annotations
 
 import difflib
 import json
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from torchkit import checks
-from torchkit.checks.requirement_unmet import AREA as REQUIREMENT_AREA
-from torchkit.checks.requirement_unmet import judge as judge_requirement
+from torchkit.commands.gates import Gates
 from torchkit.commands.overview import libtorch_artifacts, machine_table
+from torchkit.commands.sources import facts_of, save_report
 from torchkit.errors import BadInput
-from torchkit.machine.facts import GLOSSARY, Facts, Unknown, Value, plain
-from torchkit.machine.interpreter import other_interpreter, own_interpreter
-from torchkit.machine.survey import survey
-from torchkit.report import Finding, Report, Table
-from torchkit.requirements import SHORT_NAMES, parse_requirements
+from torchkit.machine.facts import GLOSSARY, Unknown, Value, plain
+from torchkit.machine.survey import NOTHING_MORE, Asked
+from torchkit.report import Report, Table
+from torchkit.requirements import SHORT_NAMES
 from torchkit.system import System
 
-REQUIREMENT_ID = "requirement-unmet"
 
-FACTS_FILE_LIMIT_BYTES = 32 * 1024**2
-"""A report of a machine has some ten thousand bytes; a file beyond this is another one."""
+class Question(NamedTuple):
+    """What the command line asks of `env`, option by option. `saved` is the file of `--facts`."""
+
+    python: str | None = None
+    saved: Path | None = None
+    strict: bool = False
+    as_json: bool = False
+    libtorchs: Sequence[str] = ()
+    extensions: Sequence[str] = ()
+    live: bool = False
+    probe: bool = False
+    require: Sequence[str] = ()
+    only: Sequence[str] = ()
+    skip: Sequence[str] = ()
+    save: Path | None = None
+    get: Sequence[str] = ()
+    list_checks: bool = False
+    compare: Sequence[Path] = ()
+    others: Sequence[str] = ()
+    all_ranks: bool = False
+    hides_hosts: bool = False
+
+    @property
+    def asked(self) -> Asked:
+        """What to look at besides the machine."""
+        return Asked(tuple(self.extensions), tuple(self.libtorchs), self.live, self.probe)
+
+
+def answer(question: Question, system: System) -> Report | str | None:
+    """A report, the text of one fact, or None from a rank that leaves the report to rank 0.
+
+    Raises TorchkitError for what cannot be answered.
+    """
+    q = question
+    gates = {"--require": q.require, "--only": q.only, "--skip": q.skip}
+    kinds = {"--get": q.get, "--list": q.list_checks, "--compare": q.compare}
+    kinds["--all-ranks"] = q.all_ranks
+    kind = next((option for option, value in kinds.items() if value), None)
+    if q.others and not q.compare:
+        raise BadInput(
+            f"{q.others[0]!r} belongs to no option", hint="name saved machines after --compare"
+        )
+    if kind is None:
+        return run(
+            python=q.python, require=q.require, only=q.only, skip=q.skip, facts=q.saved,
+            save=q.save, asked=q.asked, strict=q.strict, system=system,
+        )  # fmt: skip
+    if q.all_ranks:
+        from torchkit.commands import all_ranks
+
+        del kinds["--all-ranks"]
+        refuse_beside("--all-ranks", kinds, because="which reports on all ranks")
+        return all_ranks.run(question, system)
+    others = {it: kinds[it] for it in kinds if it != kind}
+    refuse_beside(kind, {**gates, **others, "--save": q.save})
+    if kind == "--list":
+        return list_checks()
+    if kind == "--compare":
+        from torchkit.commands import compare
+
+        return compare.run([*q.compare, *map(Path, q.others)], question, system)
+    if len(q.get) > 1:
+        raise BadInput(
+            f"--get is given {len(q.get)} times: {', '.join(q.get)}",
+            hint="ask for one fact at a time, or take several from --json",
+        )
+    value = fact(q.get[0], python=q.python, facts=q.saved, asked=q.asked, system=system)
+    return as_json(value) if q.as_json else as_text(value)
+
+
+def refuse_beside(
+    option: str, others: Mapping[str, object], *, because: str = "which judges nothing"
+) -> None:
+    """Raises BadInput where an option would be passed over, a gate of CI among them."""
+    for name, value in others.items():
+        if value:
+            raise BadInput(
+                f"{name} would have no effect beside {option}, {because}",
+                hint=f"run torchkit twice, once with {option} and once with {name}",
+            )
 
 
 def run(
@@ -38,43 +113,28 @@ def run(
     skip: Sequence[str] = (),
     facts: Path | None = None,
     save: Path | None = None,
+    asked: Asked = NOTHING_MORE,
     strict: bool = False,
     system: System | None = None,
 ) -> Report:
     """Look at this machine, or at a saved one (`facts`), and judge it.
 
-    `python` names another interpreter; `require` holds expressions such as "torch>=2.4"; `only`
+    `python` names another interpreter; `asked` what else to look at; `require` holds expressions such as "torch>=2.4"; `only`
     and `skip` choose checks by id; `save` is where the report goes as JSON too, with the exit
     code that `strict` gives it. Raises TorchkitError for an option, expression or file that
     cannot be used.
     """
-    requirements = [parsed for text in require for parsed in parse_requirements(text)]
-    ids = _chosen(only, skip)
-    if REQUIREMENT_ID in only and not requirements:
-        raise BadInput(
-            f"{REQUIREMENT_ID} has nothing to judge: no requirement is given",
-            hint="add one, e.g. --require 'torch>=2.4'",
-        )
-    if REQUIREMENT_ID in skip and requirements:
-        raise BadInput(
-            f"--require and --skip {REQUIREMENT_ID} exclude each other",
-            hint="leave one of them out",
-        )
-    known = _facts(python=python, saved=facts, system=system, only=None)
-    findings = [
-        Finding(REQUIREMENT_ID, REQUIREMENT_AREA, judge_requirement(requirement, known))
-        for requirement in requirements
-    ]
-    findings += checks.run_checks(known, ids)
+    gates = Gates.of(require=require, only=only, skip=skip)
+    known = facts_of(python=python, saved=facts, asked=asked, system=system)
     report = Report(
         "env",
-        findings=checks.worst_first(findings),
+        findings=gates.judge(known),
         tables=(machine_table(known),),
         artifacts=libtorch_artifacts(known) if not only else (),
         facts=known.to_json(),
     )
     if save is not None:
-        _save(report, save, strict=strict)
+        save_report(report, save, strict=strict)
     return report
 
 
@@ -83,6 +143,7 @@ def fact(
     *,
     python: str | None = None,
     facts: Path | None = None,
+    asked: Asked = NOTHING_MORE,
     system: System | None = None,
 ) -> Value:
     """One fact's value, asking only the probes it needs.
@@ -98,7 +159,7 @@ def fact(
             if near
             else "`torchkit env --json` shows every fact, docs/facts.md what each means",
         )
-    value = _facts(python=python, saved=facts, system=system, only=[name])[name]
+    value = facts_of(python=python, saved=facts, asked=asked, system=system, only=[name])[name]
     if isinstance(value, Unknown):
         raise BadInput(
             f"{name} is not known: {value.reason}", hint="see `torchkit env` for the rest"
@@ -117,79 +178,6 @@ def list_checks() -> Report:
         "env",
         headline=f"{len(rows)} checks; choose some with --only ID, leave some out with --skip ID",
         tables=(Table("checks", ("id", "area", "title"), rows),),
-    )
-
-
-# --- where the facts come from
-
-
-def _facts(
-    *, python: str | None, saved: Path | None, system: System | None, only: Sequence[str] | None
-) -> Facts:
-    if saved is not None:
-        if python is not None:
-            raise BadInput(
-                "--facts and --python exclude each other", hint="a saved machine has its own Python"
-            )
-        return read_facts(saved)
-    system = system or System()
-    interpreter = own_interpreter() if python is None else other_interpreter(system, python)
-    return survey(system, interpreter, only=only)
-
-
-def read_facts(path: Path) -> Facts:
-    """The facts of a saved machine: any JSON with an object `facts`.
-
-    Raises BadInput when the file cannot be read as such.
-    """
-    hint = "give a file that `torchkit env --save FILE` wrote"
-    try:
-        if not path.is_file() and not re.fullmatch(r"/dev/(stdin|fd/\d+)", str(path)):
-            raise BadInput(
-                f"{path} is {'no regular file' if path.exists() else 'not there'}", hint=hint
-            )
-        with path.open("rb") as file:
-            data = file.read(FACTS_FILE_LIMIT_BYTES + 1)
-    except OSError as error:
-        raise BadInput(
-            f"cannot read {path}: {(error.strerror or str(error)).lower()}", hint=hint
-        ) from None
-    if len(data) > FACTS_FILE_LIMIT_BYTES:
-        raise BadInput(f"{path} is larger than {FACTS_FILE_LIMIT_BYTES // 1024**2} MiB", hint=hint)
-    try:
-        content: Any = json.loads(data)
-    except (ValueError, RecursionError):
-        raise BadInput(f"{path} is not JSON", hint=hint) from None
-    facts = content.get("facts") if isinstance(content, Mapping) else None
-    if not isinstance(facts, Mapping):
-        raise BadInput(f"{path} has no object named facts", hint=hint)
-    return Facts.from_json(facts, where=str(path))
-
-
-def _save(report: Report, path: Path, *, strict: bool) -> None:
-    text = json.dumps(report.to_dict(strict=strict), indent=2)
-    try:
-        path.write_text(f"{text}\n", encoding="utf-8")
-    except OSError as error:
-        raise BadInput(
-            f"cannot write {path}: {(error.strerror or str(error)).lower()}",
-            hint="name a file in a folder that can be written",
-        ) from None
-
-
-def _chosen(only: Sequence[str], skip: Sequence[str]) -> tuple[str, ...]:
-    known = checks.check_ids()
-    for check_id in (*only, *skip):
-        if check_id not in known:
-            near = difflib.get_close_matches(check_id, known, n=1)
-            raise BadInput(
-                f"there is no check named {check_id!r}",
-                hint=f"did you mean {near[0]}?" if near else "see `torchkit env --list`",
-            )
-    return tuple(
-        check_id
-        for check_id in checks.automatic_ids()
-        if (not only or check_id in only) and check_id not in skip
     )
 
 

@@ -1,12 +1,14 @@
-"""What `env` shows besides its findings: the machine in four lines, and the libtorch that fits."""
+"""What `env` shows besides its findings: the machine in a few lines, and the libtorch that fits."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
+from torchkit import checks
 from torchkit.advice.libtorch import installed_torch_is_one, libtorch_advice
-from torchkit.machine.facts import Facts, Gpu, Unknown
-from torchkit.report import Artifact, Table
+from torchkit.machine.facts import Facts, Gpu, Libtorch, LiveTrial, Unknown
+from torchkit.report import Artifact, Status, Table
 from torchkit.units import readable
 
 
@@ -17,6 +19,7 @@ def machine_table(facts: Facts) -> Table:
         "driver": _driver_line(facts),
         "build": _build_line(facts),
         "system": _system_line(facts),
+        "live": _live_line(facts),
     }
     rows = tuple({"area": area, "value": value} for area, value in lines.items() if value)
     return Table("machine", ("area", "value"), rows)
@@ -106,23 +109,95 @@ def _system_line(facts: Facts) -> str:
     )
 
 
+def _live_line(facts: Facts) -> str | None:
+    """What torch did in a child; nothing where it was not asked."""
+    outcome = facts.known("live_outcome")
+    if outcome is None:
+        return None
+    time = facts.known("live_import_ms") if outcome != "import failed" else None
+    trials: Sequence[LiveTrial] = facts.known("live_trials") or ()
+    ended = outcome if outcome in ("works", "trial failed", "import failed") else None
+    return _joined(
+        ended or f"{outcome} while {facts.known('live_stage')}",
+        f"imported in {time / 1000:.1f} s" if time is not None else None,
+        *(
+            f"{it.what} {f'{it.milliseconds} ms' if it.worked else 'failed'}"
+            for it in trials
+            if it.what != "cudnn" or not it.worked
+        ),
+    )
+
+
+LIBTORCH_CHECKS = (
+    "libtorch-broken",
+    "libtorch-abi",
+    "libtorch-cuda",
+    "libtorch-glibc",
+    "libtorch-compiler",
+)
+
+
 def libtorch_artifacts(facts: Facts) -> tuple[Artifact, ...]:
-    """The download that fits this machine and why; nothing where the facts do not settle it."""
+    """The libtorchs that were given and fit; else the download that fits this machine, and why.
+
+    Nothing where the facts do not settle it.
+    """
+    given: tuple[Libtorch, ...] = facts.known("libtorchs") or ()
+    fitting = tuple(artifact for one in given if (artifact := _if_it_fits(one, facts)) is not None)
+    if fitting:
+        return fitting
+    return _download(facts, instead=bool(given))
+
+
+def _if_it_fits(libtorch: Libtorch, facts: Facts) -> Artifact | None:
+    """None where a check finds it unfit, or could not tell anything of it."""
+    alone = facts.with_values({"libtorchs": (libtorch,)})
+    found = checks.run_checks(alone, LIBTORCH_CHECKS)
+    statuses = {finding.status for finding in found}
+    if statuses & {Status.FAIL, Status.CRASH} or libtorch.version is None:
+        return None
+    told = [libtorch.version, libtorch.variant if "+" not in libtorch.version else None]
+    name = " ".join(part for part in told if part)
+    but = [it.verdict.brief or it.verdict.message for it in found if it.status is Status.WARN]
+    return Artifact(
+        "libtorch",
+        f"libtorch {name} fits this machine" + (", with a warning" if but else ""),
+        path=libtorch.path,
+        why=tuple(but),
+        commands=_using(libtorch, facts),
+    )
+
+
+def _using(libtorch: Libtorch, facts: Facts) -> tuple[str, ...]:
+    """How CMake is told of it; an archive is unpacked first."""
+    is_windows = facts.known("os_system") == "windows"
+    if libtorch.kind == "folder":
+        prefix = libtorch.cmake_prefix or libtorch.path
+        quoted = f'"{prefix}"' if is_windows else shlex.quote(prefix)
+        return (f"cmake -DCMAKE_PREFIX_PATH={quoted} -S . -B build",)
+    folder = "torch" if libtorch.kind == "wheel" else "libtorch"
+    build = f'cmake -DCMAKE_PREFIX_PATH="$PWD/{folder}" -S . -B build'
+    if is_windows:
+        return (f'tar -xf "{libtorch.path}"', build.replace("$PWD", "%CD%"))
+    return (f"unzip -q {shlex.quote(libtorch.path)}", build)
+
+
+def _download(facts: Facts, *, instead: bool) -> tuple[Artifact, ...]:
     found = libtorch_advice(facts)
     if found is None:
         return ()
-    instead: tuple[str, ...] = ()
+    installed: tuple[str, ...] = ()
     if installed_torch_is_one(facts):
-        instead = (
+        installed = (
             f"or no download: the installed torch {facts.known('torch_version')} is one, with "
             f"-DCMAKE_PREFIX_PATH={facts.known('torch_cmake_prefix')}",
         )
     return (
         Artifact(
             "libtorch",
-            "libtorch for this machine",
+            "libtorch for this machine instead" if instead else "libtorch for this machine",
             url=found.zip.url,
-            why=(*found.why, *instead),
+            why=(*found.why, *installed),
             commands=('cmake -DCMAKE_PREFIX_PATH="$PWD/libtorch" -S . -B build',),
         ),
     )

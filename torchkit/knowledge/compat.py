@@ -6,6 +6,7 @@ are gathered here: the questions are answered in the module that is called after
 
 from __future__ import annotations
 
+from torchkit.knowledge.build_errors import BuildError, build_error, build_errors
 from torchkit.knowledge.cuda import (
     CudaToolkit,
     capability_range,
@@ -52,6 +53,7 @@ from torchkit.knowledge.windows import (
 __all__ = [
     "COMPANIONS",
     "ArchList",
+    "BuildError",
     "CudaToolkit",
     "Distribution",
     "LibtorchZip",
@@ -59,6 +61,8 @@ __all__ = [
     "TorchRelease",
     "Window",
     "architectures",
+    "build_error",
+    "build_errors",
     "capability_range",
     "clang_max",
     "companion_for",

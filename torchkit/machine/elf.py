@@ -7,7 +7,7 @@ headers, which a stripped file may lack), a page at a time. A file the loader wo
 By hand and not with pyelftools, since this runs at every `torchkit env`: over the 17 files of
 one `import torch`, pyelftools 0.33 takes 38 ms of CPU to be imported, 2 ms a file and 23 ms for
 libtorch_cpu.so; these few structures take 0.15 ms a file. The tests hold names, versions, path
-and stack against pyelftools, symbols against nm.
+and stack against pyelftools. Single symbols are the subject of `symbols.py`.
 """
 
 from __future__ import annotations
@@ -24,10 +24,12 @@ from typing import BinaryIO, NamedTuple
 from torchkit.system import System, Unknown
 
 PAGE_BYTES = 4096
+MANY_BYTES = 16 * PAGE_BYTES
 
 MAX_SEGMENTS = 4096
 MAX_ENTRIES = 65536
 MAX_NAME_BYTES = 65536
+MAX_TEXT_BYTES = 16 * 1024**2
 """No real file comes near these; a damaged one must not keep us busy."""
 
 TOO_SHORT = "file too short"
@@ -60,10 +62,9 @@ _PT_LOAD, _PT_DYNAMIC, _PT_INTERP, _PT_GNU_STACK = 1, 2, 3, 0x6474E551
 _PF_X = 1
 _DT_NEEDED, _DT_STRTAB, _DT_STRSZ, _DT_SONAME, _DT_RPATH, _DT_RUNPATH = 1, 5, 10, 14, 15, 29
 _DT_VERDEF, _DT_VERNEED, _DT_FLAGS_1 = 0x6FFFFFFC, 0x6FFFFFFE, 0x6FFFFFFB
-_DT_HASH, _DT_SYMTAB, _DT_GNU_HASH, _DT_VERSYM = 4, 6, 0x6FFFFEF5, 0x6FFFFFF0
-_STB_GLOBAL, _STB_WEAK, _STB_UNIQUE, _SHN_ABS = 1, 2, 10, 0xFFF1
 _DF_1_NODEFLIB, _DF_1_PIE = 0x800, 0x08000000
-_VER_FLG_WEAK = 2
+_VER_FLG_BASE, _VER_FLG_WEAK = 1, 2
+_VERSION_NUMBER = 0x7FFF
 
 _TORCH_NAME = re.compile(rb"_ZNK?(?:3c10|2at|5torch)")
 _NEW_ABI = re.compile(rb"_ZNK?(?:3c10|2at|5torch)[^\0]*__cxx11")
@@ -131,8 +132,8 @@ def parse_elf(file: BinaryIO, *, bits: int | None = None) -> Elf | Unknown:
     With `bits`, a file of the other size is refused before anything else is looked at.
     """
     try:
-        return _Image(_Pages(file), bits=bits).elf()
-    except _BrokenError as broken:
+        return Image(Pages(file), bits=bits).elf()
+    except BrokenError as broken:
         return Unknown(str(broken))
 
 
@@ -152,9 +153,9 @@ def cxx11_abi(system: System, path: Path | str) -> bool | Unknown:
 def parse_cxx11_abi(file: BinaryIO) -> bool | Unknown:
     """The same of an open file. Raises OSError where reading fails."""
     try:
-        image = _Image(_Pages(file))
+        image = Image(Pages(file))
         start, size = image.string_table()
-    except _BrokenError as broken:
+    except BrokenError as broken:
         return Unknown(str(broken))
     has_torch_name = has_old = False
     for offset in range(0, size, _CHUNK_BYTES):
@@ -171,87 +172,80 @@ def parse_cxx11_abi(file: BinaryIO) -> bool | Unknown:
     return Unknown("it has no names of torch")
 
 
-class Symbol(NamedTuple):
-    """A name that a file takes from elsewhere; with versions, also from which library."""
-
-    name: str
-    version: str | None = None
-    library: str | None = None
-    is_weak: bool = False
-
-
-def undefined_symbols(system: System, path: Path | str) -> tuple[Symbol, ...] | Unknown:
-    """What the file needs other libraries to define, in its own order."""
-    try:
-        with system.open(path) as file:
-            return tuple(_Image(_Pages(file)).undefined())
-    except _BrokenError as broken:
-        return Unknown(str(broken))
-    except (OSError, ValueError) as error:
-        return Unknown(cannot_open(getattr(error, "errno", None)))
-
-
-def defined_symbols(system: System, path: Path | str) -> frozenset[str] | Unknown:
-    """Names of functions and variables that the file offers to others."""
-    try:
-        with system.open(path) as file:
-            return frozenset(_Image(_Pages(file)).defined())
-    except _BrokenError as broken:
-        return Unknown(str(broken))
-    except (OSError, ValueError) as error:
-        return Unknown(cannot_open(getattr(error, "errno", None)))
-
-
 def read_only_data(file: BinaryIO) -> tuple[tuple[int, int], ...] | Unknown:
     """Offset and size in bytes of each part of the file that is mapped neither writable nor
     executable: where a compiler puts string constants.
     """
     try:
-        image = _Image(_Pages(file))
-    except _BrokenError as broken:
+        image = Image(Pages(file))
+    except BrokenError as broken:
         return Unknown(str(broken))
     return tuple(
         (part.offset, part.file_bytes) for part in image.segments(_PT_LOAD) if not part.flags & 3
     )
 
 
-class _BrokenError(Exception):
+def name_table(file: BinaryIO) -> tuple[int, int] | Unknown:
+    """Offset and size in bytes of the part of the file that holds every name the loader may need:
+    of libraries, of symbols that are taken and of those that are offered.
+    """
+    try:
+        return Image(Pages(file)).string_table()
+    except BrokenError as broken:
+        return Unknown(str(broken))
+
+
+class BrokenError(Exception):
     """The file is broken; the text is what the loader says of it."""
 
 
-class _Pages:
+class Pages:
     """A file of which single pages are read."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._pages: dict[int, bytes] = {}
+        self._text_bytes = 0
         self.size = file.seek(0, os.SEEK_END)
 
     def read(self, offset: int, count: int, *, words: str = DAMAGED) -> bytes:
         """`count` bytes at `offset`; where they are not there, the file is broken."""
         if offset < 0 or count < 0 or offset + count > self.size:
-            raise _BrokenError(words)
+            raise BrokenError(words)
+        if count > MANY_BYTES:
+            return self._part(offset, count, words)
         number, start = divmod(offset, PAGE_BYTES)
         data = self._page(number)
         while len(data) < start + count:
             number += 1
             more = self._page(number)
             if not more:  # the file shrank while we read it
-                raise _BrokenError(words)
+                raise BrokenError(words)
             data += more
         return data[start : start + count]
 
     def text(self, offset: int, end: int) -> str:
         """The text that starts at `offset` and ends with a zero byte before `end`."""
         data = b""
+        if self._text_bytes > MAX_TEXT_BYTES:
+            raise BrokenError(DAMAGED)
         while offset < end and len(data) < MAX_NAME_BYTES:
             count = min(PAGE_BYTES - offset % PAGE_BYTES, end - offset)
             piece, zero, _ = self.read(offset, count).partition(b"\0")
             data += piece
+            self._text_bytes += len(piece)
             if zero:
                 return os.fsdecode(data)
             offset += count
-        raise _BrokenError(DAMAGED)
+        raise BrokenError(DAMAGED)
+
+    def _part(self, offset: int, count: int, words: str) -> bytes:
+        """A long piece, of which nothing is kept."""
+        self._file.seek(offset)
+        data = self._file.read(count)
+        if len(data) < count:
+            raise BrokenError(words)
+        return data
 
     def _page(self, number: int) -> bytes:
         if number not in self._pages:
@@ -260,7 +254,9 @@ class _Pages:
         return self._pages[number]
 
 
-class _Segment(NamedTuple):
+class Segment(NamedTuple):
+    """A part of the file, and the address it is mapped to."""
+
     kind: int
     flags: int
     offset: int
@@ -268,10 +264,10 @@ class _Segment(NamedTuple):
     file_bytes: int
 
 
-class _Image:
+class Image:
     """An ELF file taken apart as far as the loader does it."""
 
-    def __init__(self, pages: _Pages, *, bits: int | None = None) -> None:
+    def __init__(self, pages: Pages, *, bits: int | None = None) -> None:
         self.pages = pages
         self._read_header(bits)
         self._segments = self._read_segments()
@@ -282,18 +278,18 @@ class _Image:
     def _read_header(self, bits: int | None) -> None:
         head = self.pages.read(0, min(64, self.pages.size))
         if len(head) < 52:
-            raise _BrokenError(TOO_SHORT)
+            raise BrokenError(TOO_SHORT)
         if head[:4] != b"\x7fELF":
-            raise _BrokenError(TOO_SHORT if len(head) < 64 else NO_ELF)
+            raise BrokenError(TOO_SHORT if len(head) < 64 else NO_ELF)
         if head[4] not in (1, 2):
-            raise _BrokenError(f"{WRONG_CLASS}: ELFCLASSNONE")
+            raise BrokenError(f"{WRONG_CLASS}: ELFCLASSNONE")
         self.bits = 64 if head[4] == 2 else 32
         if bits is not None and bits != self.bits:
-            raise _BrokenError(f"{WRONG_CLASS}: ELFCLASS{self.bits}")
+            raise BrokenError(f"{WRONG_CLASS}: ELFCLASS{self.bits}")
         if self.bits == 64 and len(head) < 64:
-            raise _BrokenError(TOO_SHORT)
+            raise BrokenError(TOO_SHORT)
         if head[5] not in (1, 2):
-            raise _BrokenError("ELF file data encoding not little-endian")
+            raise BrokenError("ELF file data encoding not little-endian")
         self.order = "<" if head[5] == 1 else ">"
         self._check_identification(head)
         layout = "HHIQQQIHHH" if self.bits == 64 else "HHIIIIIHHH"
@@ -301,31 +297,31 @@ class _Image:
             struct.unpack_from(self.order + layout, head, 16)
         )
         if version != 1:
-            raise _BrokenError("ELF file version does not match current one")
+            raise BrokenError("ELF file version does not match current one")
         self.machine = _MACHINES.get(number, f"machine {number}")
         if self.kind not in (_ET_EXEC, _ET_DYN):
-            raise _BrokenError("only ET_DYN and ET_EXEC can be loaded")
+            raise BrokenError("only ET_DYN and ET_EXEC can be loaded")
         if entry_bytes != (56 if self.bits == 64 else 32):
-            raise _BrokenError("ELF file's phentsize not the expected size")
+            raise BrokenError("ELF file's phentsize not the expected size")
 
     @staticmethod
     def _check_identification(head: bytes) -> None:
         if head[6] != 1:
-            raise _BrokenError("ELF file version ident does not match current one")
+            raise BrokenError("ELF file version ident does not match current one")
         if head[7] not in (0, 3):
-            raise _BrokenError("ELF file OS ABI invalid")
+            raise BrokenError("ELF file OS ABI invalid")
         if head[8] != 0 and not (head[7] == 3 and head[8] < 4):
-            raise _BrokenError("ELF file ABI version invalid")
+            raise BrokenError("ELF file ABI version invalid")
         if any(head[9:16]):
-            raise _BrokenError("nonzero padding in e_ident")
+            raise BrokenError("nonzero padding in e_ident")
 
     # --- the segments
 
-    def _read_segments(self) -> tuple[_Segment, ...]:
+    def _read_segments(self) -> tuple[Segment, ...]:
         if self._table >= 2**63:  # an offset below zero, for pread
-            raise _BrokenError(f"{CANNOT_READ}: {os.strerror(errno.EINVAL)}")
+            raise BrokenError(f"{CANNOT_READ}: {os.strerror(errno.EINVAL)}")
         if self._count > MAX_SEGMENTS:
-            raise _BrokenError(CANNOT_READ)
+            raise BrokenError(CANNOT_READ)
         entry = struct.Struct(self.order + ("IIQQQQQQ" if self.bits == 64 else "IIIIIIII"))
         data = self.pages.read(self._table, self._count * entry.size, words=CANNOT_READ)
         segments = []
@@ -334,28 +330,30 @@ class _Image:
                 kind, flags, offset, address, _, file_bytes, _, _ = row
             else:
                 kind, offset, address, _, file_bytes, _, flags, _ = row
-            segments.append(_Segment(kind, flags, offset, address, file_bytes))
+            segments.append(Segment(kind, flags, offset, address, file_bytes))
         loads = [segment for segment in segments if segment.kind == _PT_LOAD]
         for segment in loads:
             if (segment.address - segment.offset) % PAGE_BYTES:
-                raise _BrokenError(NOT_ALIGNED)
+                raise BrokenError(NOT_ALIGNED)
         if not loads:
-            raise _BrokenError(NO_SEGMENTS)
+            raise BrokenError(NO_SEGMENTS)
         end = max(segment.offset + segment.file_bytes for segment in loads)
         if end > self.pages.size:
-            raise _BrokenError(
+            raise BrokenError(
                 f"Bus error, since the file is cut off: {self.pages.size} bytes of at least {end}"
             )
         return tuple(segments)
 
-    def segments(self, kind: int) -> list[_Segment]:
+    def segments(self, kind: int) -> list[Segment]:
+        """Those of one kind (PT_LOAD and so on), in their order."""
         return [segment for segment in self._segments if segment.kind == kind]
 
-    def _offset(self, address: int) -> int:
+    def offset(self, address: int) -> int:
+        """Where in the file the byte lies that is mapped to this address."""
         for segment in self._segments:
             if segment.kind == _PT_LOAD and 0 <= address - segment.address < segment.file_bytes:
                 return segment.offset + address - segment.address
-        raise _BrokenError(DAMAGED)
+        raise BrokenError(DAMAGED)
 
     # --- the dynamic segment
 
@@ -366,7 +364,7 @@ class _Image:
             size = min(segment.file_bytes, MAX_ENTRIES * entry.size)
             if size == 0:
                 continue
-            data = self.pages.read(self._offset(segment.address), size - size % entry.size)
+            data = self.pages.read(self.offset(segment.address), size - size % entry.size)
             for tag, value in entry.iter_unpack(data):
                 if tag == 0:
                     break
@@ -375,43 +373,45 @@ class _Image:
 
     def string_table(self) -> tuple[int, int]:
         """Offset and size in bytes of the names."""
-        address, size = self._last(_DT_STRTAB), self._last(_DT_STRSZ)
+        address, size = self.last(_DT_STRTAB), self.last(_DT_STRSZ)
         if address is None or size is None:
-            raise _BrokenError("object file has no dynamic section")
-        start = self._offset(address)
+            raise BrokenError("object file has no dynamic section")
+        start = self.offset(address)
         if start + size > self.pages.size:
-            raise _BrokenError(DAMAGED)
+            raise BrokenError(DAMAGED)
         return start, size
 
-    def _last(self, tag: int) -> int | None:
+    def last(self, tag: int) -> int | None:
+        """The value of an entry of the dynamic segment; of several, the last counts."""
         return self._entries[tag][-1] if tag in self._entries else None
 
-    def _name(self, start: int) -> str:
+    def name(self, start: int) -> str:
+        """The name at this place of the table of names."""
         table, size = self.string_table()
         if start >= size:
-            raise _BrokenError(DAMAGED)
+            raise BrokenError(DAMAGED)
         return self.pages.text(table + start, table + size)
 
     def _named(self, tag: int) -> str | None:
-        start = self._last(tag)
-        return None if start is None else self._name(start)
+        start = self.last(tag)
+        return None if start is None else self.name(start)
 
     # --- symbol versions: https://refspecs.linuxfoundation.org/LSB_5.0.0/LSB-Core-generic/LSB-Core-generic/symversion.html
 
-    def _version_needs(self) -> Iterator[tuple[str, NeededVersion, int]]:
+    def version_needs(self) -> Iterator[tuple[str, NeededVersion, int]]:
         """Library, version and the version's number in this file."""
         budget = MAX_ENTRIES
-        address = self._last(_DT_VERNEED)
-        at = None if address is None else self._offset(address)
+        address = self.last(_DT_VERNEED)
+        at = None if address is None else self.offset(address)
         while at is not None and budget > 0:
-            _, _, file, aux, following = self._record(at, "HHIII")
-            library = self._name(file)
+            _, _, file, aux, following = self.record(at, "HHIII")
+            library = self.name(file)
             at_version = at + aux
             while budget > 0:
                 budget -= 1
-                _, flags, number, name, step = self._record(at_version, "IHHII")
-                version = NeededVersion(self._name(name), bool(flags & _VER_FLG_WEAK))
-                yield library, version, number
+                _, flags, number, name, step = self.record(at_version, "IHHII")
+                version = NeededVersion(self.name(name), bool(flags & _VER_FLG_WEAK))
+                yield library, version, number & _VERSION_NUMBER
                 at_version += step
                 if step == 0:
                     break
@@ -419,95 +419,31 @@ class _Image:
 
     def _needed_versions(self) -> dict[str, tuple[NeededVersion, ...]]:
         needed: dict[str, list[NeededVersion]] = {}
-        for library, version, _ in self._version_needs():
+        for library, version, _ in self.version_needs():
             needed.setdefault(library, []).append(version)
         return {library: tuple(versions) for library, versions in needed.items()}
 
-    def _defined_versions(self) -> tuple[str, ...]:
-        defined: list[str] = []
-        address = self._last(_DT_VERDEF)
-        at = None if address is None else self._offset(address)
-        while at is not None and len(defined) < MAX_ENTRIES:
-            _, _, _, _, _, aux, following = self._record(at, "HHHHIII")
-            (name,) = self._record(at + aux, "I")
-            defined.append(self._name(name))
+    def version_definitions(self) -> Iterator[tuple[str, int, bool]]:
+        """Version, its number in this file, and whether it is the base: the file's own name."""
+        budget = MAX_ENTRIES
+        address = self.last(_DT_VERDEF)
+        at = None if address is None else self.offset(address)
+        while at is not None and budget > 0:
+            budget -= 1
+            _, flags, number, _, _, aux, following = self.record(at, "HHHHIII")
+            (name,) = self.record(at + aux, "I")
+            yield self.name(name), number & _VERSION_NUMBER, bool(flags & _VER_FLG_BASE)
             at = at + following if following else None
-        return tuple(defined)
 
-    def _record(self, offset: int, layout: str) -> tuple[int, ...]:
+    def record(self, offset: int, layout: str) -> tuple[int, ...]:
+        """Numbers at this offset; `layout` as in `struct`, without the byte order."""
         layout = self.order + layout
         return struct.unpack(layout, self.pages.read(offset, struct.calcsize(layout)))
-
-    # --- symbols: https://refspecs.linuxfoundation.org/elf/gabi4+/ch4.symtab.html
-
-    def undefined(self) -> Iterator[Symbol]:
-        first, _ = self._symbol_counts()
-        versions = self._version_names()
-        versym = self._last(_DT_VERSYM)
-        numbers = None if versym is None else self._offset(versym)
-        for index, (name, info, section, _) in enumerate(self._symbols(0, first)):
-            if section != 0 or name == 0 or info >> 4 not in (_STB_GLOBAL, _STB_WEAK):
-                continue
-            number = 0 if numbers is None else self._record(numbers + 2 * index, "H")[0] & 0x7FFF
-            library, version = versions.get(number, (None, None))
-            yield Symbol(self._name(name), version, library, info >> 4 == _STB_WEAK)
-
-    def defined(self) -> Iterator[str]:
-        first, count = self._symbol_counts()
-        start = 0 if first == count else first  # a table with no GNU hash has them anywhere
-        for name, info, section, _ in self._symbols(start, count):
-            if (
-                section not in (0, _SHN_ABS)
-                and name
-                and info >> 4 in (_STB_GLOBAL, _STB_WEAK, _STB_UNIQUE)
-            ):
-                yield self._name(name)
-
-    def _symbols(self, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
-        """Name, info, section and value of these entries of the table."""
-        address = self._last(_DT_SYMTAB)
-        if address is None or end <= start:
-            return
-        entry = struct.Struct(self.order + ("IBBHQQ" if self.bits == 64 else "IIIBBH"))
-        at = self._offset(address)
-        data = self.pages.read(at + start * entry.size, (end - start) * entry.size)
-        for row in entry.iter_unpack(data):
-            if self.bits == 64:
-                name, info, _, section, value, _ = row
-            else:
-                name, value, _, info, _, section = row
-            yield name, info, section, value
-
-    def _symbol_counts(self) -> tuple[int, int]:
-        """How many come before the ones others may look up, and how many there are in all."""
-        table = self._last(_DT_GNU_HASH)
-        if table is None:
-            table = self._last(_DT_HASH)
-            count = 0 if table is None else self._record(self._offset(table), "II")[1]
-            return count, count
-        at = self._offset(table)
-        buckets, first, bloom, _ = self._record(at, "IIII")
-        at += 16 + bloom * self.bits // 8
-        data = self.pages.read(at, 4 * buckets)
-        last = max((number for (number,) in struct.iter_unpack(self.order + "I", data)), default=0)
-        if last < first:
-            return first, first
-        chain = at + 4 * buckets
-        while not self._record(chain + 4 * (last - first), "I")[0] & 1:
-            last += 1
-        return first, last + 1
-
-    def _version_names(self) -> dict[int, tuple[str, str]]:
-        """Library and version by the number that symbols have for them."""
-        names: dict[int, tuple[str, str]] = {}
-        for library, version, number in self._version_needs():
-            names[number] = (library, version.name)
-        return names
 
     # --- all of it
 
     def elf(self) -> Elf:
-        flags = self._last(_DT_FLAGS_1) or 0
+        flags = self.last(_DT_FLAGS_1) or 0
         return Elf(
             machine=self.machine,
             bits=self.bits,
@@ -516,11 +452,11 @@ class _Image:
             is_position_independent=self.kind == _ET_DYN,
             has_dynamic=bool(self._entries),
             soname=self._named(_DT_SONAME),
-            needed=tuple(self._name(start) for start in self._entries.get(_DT_NEEDED, ())),
+            needed=tuple(self.name(start) for start in self._entries.get(_DT_NEEDED, ())),
             rpath=self._named(_DT_RPATH),
             runpath=self._named(_DT_RUNPATH),
             needed_versions=self._needed_versions(),
-            defined_versions=self._defined_versions(),
+            defined_versions=tuple(name for name, _, _ in self.version_definitions()),
             executable_stack=self._executable_stack(),
             interpreter=self._interpreter(),
             ignores_default_folders=bool(flags & _DF_1_NODEFLIB),

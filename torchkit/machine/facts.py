@@ -7,85 +7,42 @@ how to write and read itself. No fact is read here, and none is judged.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from torchkit.errors import BadInput
+from torchkit.machine.records import (
+    BuildTrial,
+    Companion,
+    Extension,
+    Gpu,
+    Install,
+    Library,
+    Libtorch,
+    LiveTrial,
+)
 from torchkit.system import Unknown
 from torchkit.versions import Version, as_version
 
 __all__ = [
     "GLOSSARY",
+    "BuildTrial",
     "Companion",
+    "Extension",
     "Fact",
     "Facts",
     "Gpu",
     "Install",
     "Library",
+    "Libtorch",
+    "LiveTrial",
     "Unknown",
     "Value",
     "why_unknown",
 ]
-
-
-@dataclass(frozen=True)
-class Gpu:
-    """One GPU: its name, compute capability ("8.6") and memory in bytes; None where untold."""
-
-    name: str
-    capability: str | None = None
-    memory_bytes: int | None = None
-
-
-@dataclass(frozen=True)
-class Install:
-    """One copy of torch: the folder or file that `import torch` would take, and its version."""
-
-    path: str
-    version: str | None = None
-    manager: str | None = None
-
-    def is_metadata_of(self, folder: str) -> bool:
-        """Whether this is only a record, and of that folder: `torch-2.13.0.dist-info` beside it."""
-        site, _, name = folder.replace("\\", "/").rpartition("/")
-        own_site, _, own = self.path.replace("\\", "/").rpartition("/")
-        is_record = own.startswith(f"{name}-") and own.endswith((".dist-info", ".egg-info"))
-        return is_record and own_site == site
-
-
-@dataclass(frozen=True)
-class Companion:
-    """A package that goes with torch. `requires_torch` is what its metadata asks for.
-
-    `built_for_torch` and `cuda` are what the package's own files say it was compiled for;
-    `cuda` is "cpu" for a build without CUDA.
-    """
-
-    name: str
-    version: str
-    requires_torch: str | None = None
-    built_for_torch: str | None = None
-    cuda: str | None = None
-
-
-@dataclass(frozen=True)
-class Library:
-    """A shared library that more than one folder offers: the copy the loader takes, and another.
-
-    `missing` names a symbol version that is needed and the winner lacks.
-    """
-
-    name: str
-    winner: str
-    reason: str
-    loser: str
-    missing: str | None = None
-    needed_by: str | None = None
 
 
 Value = Any  # what the glossary says of the fact; checks declare the precise type
@@ -161,9 +118,9 @@ def _pairs(data: object) -> dict[str, str]:
     return {_text(name): _text(value) for name, value in data.items()}
 
 
-def _records(record: type) -> Callable[[object], tuple[Any, ...]]:
-    fields = dataclasses.fields(record)
-    needed = [field.name for field in fields if field.default is dataclasses.MISSING]
+def _records(record: Any) -> Callable[[object], tuple[Any, ...]]:
+    """Reads a list of objects as NamedTuples of this kind; names it does not know are passed over."""
+    needed = [name for name in record._fields if name not in record._field_defaults]
     wanted = f"a list of objects with {', '.join(needed)}"
 
     def read(data: object) -> tuple[Any, ...]:
@@ -173,24 +130,29 @@ def _records(record: type) -> Callable[[object], tuple[Any, ...]]:
         for row in data:
             if not isinstance(row, Mapping) or any(name not in row for name in needed):
                 raise TypeError(wanted)
-            rows.append(
-                record(**{it.name: _field(it, row[it.name]) for it in fields if it.name in row})
-            )
+            known = [name for name in record._fields if name in row]
+            rows.append(record(**{name: _field(record, name, row[name]) for name in known}))
         return tuple(rows)
 
     return read
 
 
-def _field(field: dataclasses.Field[Any], data: object) -> object:
-    """One value of a record, by the type its dataclass declares: a text, a number, or none."""
-    declared = str(field.type)
+def _field(record: Any, name: str, data: object) -> object:
+    """One value of a record, by the type it declares: a text, a number, a list of texts, or none."""
+    declared = str(record.__annotations__[name])
     if data is None and "None" in declared:
         return None
-    reader = _count if declared.startswith("int") else _text
     try:
-        return _capability(data) if field.name == "capability" else reader(data)
+        return _capability(data) if name == "capability" else _reader_of(declared)(data)
     except TypeError as error:
-        raise TypeError(f"{error} as {field.name}") from None
+        raise TypeError(f"{error} as {name}") from None
+
+
+def _reader_of(declared: str) -> Callable[[object], Value]:
+    """`declared` is an annotation as written: "ForwardRef('int | None')" or "int | None"."""
+    kind = re.sub(r"^ForwardRef\('|'.*$", "", declared)
+    readers = {"bool": _flag, "int": _count, "float": _number, "tuple": _texts}
+    return readers.get(re.split(r"\W", kind)[0], _text)
 
 
 class Kind(Enum):
@@ -207,6 +169,10 @@ class Kind(Enum):
     INSTALLS = "list of {path, version, manager}"
     COMPANIONS = "list of {name, version, requires_torch, built_for_torch, cuda}"
     LIBRARIES = "list of {name, winner, reason, loser, missing, needed_by}"
+    EXTENSIONS = "list of {path, package, version, error …}"
+    LIBTORCHS = "list of {path, kind, version, cuda …}"
+    BUILD_TRIALS = "list of {against, stage, succeeded, error …}"
+    LIVE_TRIALS = "list of {what, worked, error, milliseconds …}"
 
 
 _READERS: dict[Kind, Callable[[object], Value]] = {
@@ -221,11 +187,14 @@ _READERS: dict[Kind, Callable[[object], Value]] = {
     Kind.INSTALLS: _records(Install),
     Kind.COMPANIONS: _records(Companion),
     Kind.LIBRARIES: _records(Library),
+    Kind.EXTENSIONS: _records(Extension),
+    Kind.LIBTORCHS: _records(Libtorch),
+    Kind.BUILD_TRIALS: _records(BuildTrial),
+    Kind.LIVE_TRIALS: _records(LiveTrial),
 }
 
 
-@dataclass(frozen=True)
-class Fact:
+class Fact(NamedTuple):
     """One line of the glossary. `probe` is the module of `machine/` that reads it."""
 
     name: str
@@ -291,6 +260,23 @@ GLOSSARY: dict[str, Fact] = _glossary(
     Fact("libstdcxx_glibcxx", Kind.VERSION, "loader", "newest GLIBCXX symbol version it offers"),
     Fact("libstdcxx_cxxabi", Kind.VERSION, "loader", "newest CXXABI symbol version it offers"),
     Fact("shadowed_libraries", Kind.LIBRARIES, "loader", "libraries of torch's own packages that another copy beats"),
+    # what was compiled against torch
+    Fact("extensions", Kind.EXTENSIONS, "extensions", "compiled modules and libraries built against torch, and what the loader would say of each"),
+    Fact("libtorchs", Kind.LIBTORCHS, "libtorch_files", "each libtorch that `--libtorch` names; null when none is given"),
+    Fact("build_trials", Kind.BUILD_TRIALS, "probe", "what became of the C++ program that `--probe` builds; null when it is not asked for"),
+    # torch itself, asked in a child; all null when `--live` does not ask for it
+    Fact("live_outcome", Kind.TEXT, "torch_child", "how it went: `works`, `trial failed`, `import failed`, `died`, `hung` or `no answer`"),
+    Fact("live_stage", Kind.TEXT, "torch_child", "what the child was doing last, such as `importing torch`"),
+    Fact("live_error", Kind.TEXT, "torch_child", "last line of the exception, or what was written before a death; null when nothing failed"),
+    Fact("live_signal", Kind.TEXT, "torch_child", "the signal it died of, such as `SIGSEGV`; null when it did not"),
+    Fact("live_stack", Kind.TEXTS, "torch_child", "where in Python it failed, died or hung, the innermost first"),
+    Fact("live_output", Kind.TEXTS, "torch_child", "last lines that torch and its libraries wrote to standard error"),
+    Fact("live_warnings", Kind.TEXTS, "torch_child", "warnings that Python showed meanwhile"),
+    Fact("live_import_ms", Kind.COUNT, "torch_child", "how long `import torch` took, in milliseconds"),
+    Fact("live_torch", Kind.PAIRS, "torch_child", "what torch says of itself: version, file, cuda, cudnn, nccl, archs …"),
+    Fact("live_cuda_error", Kind.TEXT, "torch_child", "why `torch.cuda.is_available()` is False in a build for GPUs, in torch's own words"),
+    Fact("live_trials", Kind.LIVE_TRIALS, "torch_child", "what was computed on each device, and whether it came out right"),
+    Fact("live_libraries", Kind.TEXTS, "torch_child", "files of CUDA's, C++'s and torch's libraries that were really loaded"),
     # driver and GPUs
     Fact("driver_version", Kind.VERSION, "driver", "version of the NVIDIA kernel driver; null when there is none"),
     Fact("driver_library_version", Kind.VERSION, "driver", "version of the libcuda that programs load; null when there is none"),
@@ -314,6 +300,9 @@ GLOSSARY: dict[str, Fact] = _glossary(
     Fact("host_compiler", Kind.TEXT, "toolchain", "what nvcc is told to use (NVCC_CCBIN, CUDAHOSTCXX): `gcc 12.2.0`; null when it takes the default"),
 )  # fmt: skip
 
+
+ASKED_FOR = frozenset({"libtorch_files", "probe", "torch_child"})
+"""Probes that look only where a user asks for it: facts of theirs that are not told are None."""
 
 SHOWN_CHARACTERS = 200
 """More of a value that cannot be read is not quoted."""
@@ -341,7 +330,7 @@ class Facts:
     def __getitem__(self, name: str) -> Value:
         if name not in GLOSSARY:
             raise KeyError(name)
-        return self._values.get(name, NOT_GIVEN)
+        return self._values.get(name, None if GLOSSARY[name].probe in ASKED_FOR else NOT_GIVEN)
 
     def __iter__(self) -> Iterator[str]:
         return iter(GLOSSARY)
@@ -350,6 +339,10 @@ class Facts:
         """The value, with None also for `Unknown`: for texts, never for a judgement."""
         value = self[name]
         return None if isinstance(value, Unknown) else value
+
+    def with_values(self, values: Mapping[str, Value]) -> Facts:
+        """The same facts with these beside them or in their place."""
+        return Facts({**self._values, **values})
 
     def to_json(self) -> dict[str, Any]:
         """Every fact that was looked at, in the glossary's order, as plain data."""
@@ -392,8 +385,8 @@ def plain(value: Value) -> Any:
         return {"unknown": value.reason}
     if isinstance(value, Version):
         return str(value)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return dataclasses.asdict(value)
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):  # a record
+        return {name: plain(item) for name, item in value._asdict().items()}
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from torchkit.machine.elf import Elf
 from torchkit.machine.facts import Value
 from torchkit.machine.loader import Loader
 from torchkit.machine.shadowed import shadowed_libraries, tidy
 from torchkit.machine.torch_import import TorchImport
-from torchkit.machine.torch_libraries import ARCHS_LIBRARY, TorchLibraries, newest
+from torchkit.machine.torch_libraries import TorchLibraries, newest
 from torchkit.system import System, Unknown
 
 LIBSTDCXX = "libstdc++.so.6"
@@ -27,59 +28,78 @@ _FACTS = (
 _LIBSTDCXX_FACTS = ("libstdcxx_path", "libstdcxx_glibcxx", "libstdcxx_cxxabi")
 
 
-def torch_library_facts(
+class TorchProcess(NamedTuple):
+    """The examined Python after `import torch`, as it is simulated.
+
+    Without a torch nothing is imported; `course` is None where the loader cannot be simulated.
+    """
+
+    system: System
+    loader: Loader
+    torch: TorchLibraries | None = None
+    course: TorchImport | None = None
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Why the import would fail, in the loader's words or Python's."""
+        return () if self.course is None else tuple(dict.fromkeys(self.course.texts))
+
+
+def torch_process(
     system: System,
     *,
-    torch_folder: Path,
+    torch_folder: Path | None,
     python_executable: Path,
     python_tag: str,
-    cuda: bool,
     search_path: Sequence[Path] = (),
-) -> dict[str, Value]:
-    """What the libraries in `torch_folder` say, and what stands in the way of importing them.
+) -> TorchProcess:
+    """A process of this Python in which `import torch` was tried; libraries add up in its loader.
 
     `python_tag` is the suffix of compiled modules, e.g. "cpython-311-x86_64-linux-gnu".
-    `cuda`: whether this is a build for CUDA. `search_path` is the interpreter's `sys.path`, where
-    the nvidia packages are looked for; without it, the folder that torch lies in.
+    `search_path` is the interpreter's `sys.path`, where the nvidia packages are looked for;
+    without it, the folder that torch lies in.
     """
-    if system.platform != "linux":
-        return dict.fromkeys((*_FACTS, *_LIBSTDCXX_FACTS))
     loader = Loader(system, executable=python_executable)
-    torch = TorchLibraries(
-        system, loader, torch_folder, tuple(search_path) or (torch_folder.parent,)
-    )
-    archs = torch.archs() if cuda else None
-    facts: dict[str, Value] = {
-        "torch_cxx11_abi": torch.cxx11_abi(),
-        "torch_glibc_needed": torch.newest_needed("GLIBC"),
-        "torch_glibcxx_needed": torch.newest_needed("GLIBCXX"),
-        "torch_cxxabi_needed": torch.newest_needed("CXXABI"),
-        "torch_archs": archs,
-        "torch_archs_source": ARCHS_LIBRARY if isinstance(archs, tuple) else archs,
-    }
+    if torch_folder is None:
+        return TorchProcess(system, loader)
+    path = tuple(search_path) or (torch_folder.parent,)
+    torch = TorchLibraries(system, loader, torch_folder, path)
     if loader.not_simulated is not None:
-        unknown = Unknown(loader.not_simulated)
-        names = ("torch_problems", "shadowed_libraries", *_LIBSTDCXX_FACTS)
-        return {**facts, **dict.fromkeys(names, unknown)}
+        return TorchProcess(system, loader, torch)
     course = TorchImport(torch, python_tag)
     course.run()
-    facts["torch_problems"] = tuple(dict.fromkeys(course.texts))
-    facts["shadowed_libraries"] = tuple(shadowed_libraries(torch, course))
-    winner = next(
-        (found for found in course.libraries if LIBSTDCXX in (found.name, found.soname)), None
-    )
+    return TorchProcess(system, loader, torch, course)
+
+
+def torch_library_facts(process: TorchProcess, *, cuda: bool) -> dict[str, Value]:
+    """What torch's libraries say, and what stands in the way of importing them.
+
+    `cuda`: whether this is a build for CUDA. Without a torch, only what is said of libstdc++.
+    """
+    system, loader, torch, course = process
+    if system.platform != "linux":
+        return dict.fromkeys((*_FACTS, *_LIBSTDCXX_FACTS))
+    facts: dict[str, Value] = dict.fromkeys(_FACTS)
+    if torch is not None:
+        facts |= {
+            "torch_cxx11_abi": torch.cxx11_abi(),
+            "torch_glibc_needed": torch.newest_needed("GLIBC"),
+            "torch_glibcxx_needed": torch.newest_needed("GLIBCXX"),
+            "torch_cxxabi_needed": torch.newest_needed("CXXABI"),
+            "torch_archs": torch.archs() if cuda else None,
+            "torch_archs_source": torch.archs_source() if cuda else None,
+        }
+    if loader.not_simulated is not None:
+        unknown = Unknown(loader.not_simulated)
+        names = () if torch is None else ("torch_problems", "shadowed_libraries")
+        return {**facts, **dict.fromkeys((*names, *_LIBSTDCXX_FACTS), unknown)}
+    if torch is not None and course is not None:
+        facts["torch_problems"] = process.problems
+        facts["shadowed_libraries"] = tuple(shadowed_libraries(torch, course))
+    loaded = () if course is None else course.libraries
+    winner = next((it for it in loaded if LIBSTDCXX in (it.name, it.soname)), None)
     path = loader.find(LIBSTDCXX) if winner is None else winner.path
     return {**facts, **_describe_libstdcxx(system, loader, path)}
-
-
-def libstdcxx_facts(system: System, *, python_executable: Path) -> dict[str, Value]:
-    """The libstdc++.so.6 that a compiled module would get in a process of this Python."""
-    if system.platform != "linux":
-        return dict.fromkeys(_LIBSTDCXX_FACTS)
-    loader = Loader(system, executable=python_executable)
-    if loader.not_simulated is not None:
-        return dict.fromkeys(_LIBSTDCXX_FACTS, Unknown(loader.not_simulated))
-    return _describe_libstdcxx(system, loader, loader.find(LIBSTDCXX))
 
 
 def _describe_libstdcxx(system: System, loader: Loader, path: Path | None) -> dict[str, Value]:

@@ -2,8 +2,9 @@
 
 Simulates glibc's ld.so (elf/dl-load.c, dl-deps.c, dl-version.c) for a process of one program,
 in its order: libraries breadth first, each searched for along RPATH, LD_LIBRARY_PATH, RUNPATH,
-the cache and the default folders; then symbol versions. Symbols are not bound here, so an
-undefined one is not noticed unless the caller brings a `Binder`. Not simulated: other C libraries (musl), LD_AUDIT, the folders below
+the cache and the default folders; then symbol versions. Symbols are not bound here: `trial` says
+which files are to be bound and where their symbols are looked for, `binding.py` does it, and
+`load` takes what a `Binder` says of them. Not simulated: other C libraries (musl), LD_AUDIT, the folders below
 `tls/` and `haswell/` that glibc 2.37 gave up, and the page size of the kernel.
 """
 
@@ -12,7 +13,7 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -29,6 +30,7 @@ from torchkit.machine.elf import (
     read_elf,
 )
 from torchkit.machine.ldcache import read_cache
+from torchkit.machine.symbols import Exports
 from torchkit.system import System, Unknown
 
 CACHE = "/etc/ld.so.cache"
@@ -100,23 +102,52 @@ class Load(NamedTuple):
         return None
 
 
-Binder = Callable[[Sequence[Loaded]], Iterable[Problem]]
-"""Given what a load brings into the process, the symbols in it that nothing defines."""
-
-
 @dataclass(eq=False)
-class _Map:
-    """A file in the process. `name` is the path as the loader writes it, dots and all."""
+class Mapped:
+    """A file in the process. `name` is the path as the loader writes it, dots and all.
+
+    `parent` is the file for which it was searched; `needs` are the files it needs, in its order.
+    """
 
     name: str
     elf: Elf
-    parent: _Map | None = None
+    parent: Mapped | None = None
     origin: str = ""
     identity: tuple[int, int] | None = None
     names: set[str] = field(default_factory=set)
+    needs: list[Mapped] = field(default_factory=list)
 
     def answers_to(self, name: str) -> bool:
+        """Whether a demand for that name is met by this file."""
         return name in self.names or name in (self.name, self.elf.soname)
+
+    def closure(self) -> dict[Mapped, None]:
+        """The file and what it needs, breadth first: where its symbols are looked for."""
+        found = {self: None}
+        queue = [self]
+        for mapped in queue:
+            for needed in mapped.needs:
+                if needed not in found:
+                    found[needed] = None
+                    queue.append(needed)
+        return found
+
+
+class Trial(NamedTuple):
+    """One `dlopen` that was undone again, before symbols are bound.
+
+    `new` are the files it would map, breadth first, the opened one first: none where that one is
+    in the process already. Their symbols are looked for in `global_scope`, then `local_scope`.
+    """
+
+    load: Load
+    new: tuple[Mapped, ...] = ()
+    global_scope: tuple[Mapped, ...] = ()
+    local_scope: tuple[Mapped, ...] = ()
+
+
+Binder = Callable[[Trial], Iterable[Problem]]
+"""Given what a load would map, the symbols in it that nothing defines."""
 
 
 class _Folder(NamedTuple):
@@ -143,7 +174,9 @@ class Loader:
         self._exists: dict[str, bool] = {}
         self._elfs: dict[str, tuple[Elf | Unknown, tuple[int, int] | None, int | None]] = {}
         self._folders: dict[tuple[str, int], tuple[_Folder, ...]] = {}
-        self._maps: list[_Map] = []
+        self._exports: dict[str, Exports] = {}
+        self._maps: list[Mapped] = []
+        self._global: dict[Mapped, None] = {}
         self._has_started = False
 
     # --- what is asked of it
@@ -160,15 +193,52 @@ class Loader:
             return "the C library is not glibc, whose loader alone is simulated"
         return None
 
-    def load(self, path: Path | str, *, bind: Binder | None = None) -> Load | Unknown:
+    def load(
+        self, path: Path | str, *, is_global: bool = False, bind: Binder | None = None
+    ) -> Load | Unknown:
         """`dlopen` of a path, or of a bare name, from Python's own code.
 
+        `is_global`: with RTLD_GLOBAL, so that later files find the symbols of what is loaded.
         `bind` is asked for symbols that would not be found once everything else is well.
         """
         if self.not_simulated is not None:
             return Unknown(self.not_simulated)
         self._start()
-        return self._open(str(path), self._caller, bind)
+        before, names = self._state()
+        trial = self._open(str(path))
+        load = trial.load
+        if bind is not None and trial.new and not load.problems:
+            load = load._replace(problems=tuple(bind(trial)))
+        if load.problems:
+            self._undo(before, names)
+        elif is_global:
+            self._global |= dict.fromkeys(trial.local_scope)
+        return load
+
+    def trial(self, path: Path | str) -> Trial | Unknown:
+        """What a `dlopen` of this path would map; afterwards the process is as it was."""
+        if self.not_simulated is not None:
+            return Unknown(self.not_simulated)
+        self._start()
+        before, names = self._state()
+        trial = self._open(str(path))
+        self._undo(before, names)
+        return trial
+
+    def exports(self, mapped: Mapped) -> Exports:
+        """What the file offers to others."""
+        if mapped.name not in self._exports:
+            self._exports[mapped.name] = Exports(self._system, self.path_of(mapped))
+        return self._exports[mapped.name]
+
+    def path_of(self, mapped: Mapped) -> Path:
+        """Where the file lies; the loader may write its path from the working folder on."""
+        return self._absolute(mapped.name)
+
+    @cached_property
+    def program_is_known(self) -> bool:
+        """Whether the program could be read: a Python module takes symbols from it."""
+        return self._executable is not None and isinstance(self.elf(self._main.name), Elf)
 
     def find(self, soname: str) -> Path | None:
         """The file that a `dlopen` of this bare name would take; None where there is none."""
@@ -231,13 +301,13 @@ class Loader:
     # --- the process
 
     @cached_property
-    def _main(self) -> _Map:
+    def _main(self) -> Mapped:
         empty = Elf(machine=_machine(self._system.architecture), is_program=True)
         if self._executable is None:
-            return _Map("", empty)
+            return Mapped("", empty)
         path = self._system.resolve(self._executable)
         elf = read_elf(self._system, path)
-        return _Map(str(path), elf if isinstance(elf, Elf) else empty, origin=str(path.parent))
+        return Mapped(str(path), elf if isinstance(elf, Elf) else empty, origin=str(path.parent))
 
     def _start(self) -> None:
         """What is in the process before `dlopen`: the program, preloaded files, what they need."""
@@ -248,7 +318,7 @@ class Loader:
         if main.elf.interpreter:
             elf, identity, _ = self._read(main.elf.interpreter)
             if isinstance(elf, Elf):
-                self._maps.append(_Map(main.elf.interpreter, elf, identity=identity))
+                self._maps.append(Mapped(main.elf.interpreter, elf, identity=identity))
         new = [main]
         for name in filter(None, self._preloaded()):
             try:
@@ -256,6 +326,9 @@ class Loader:
             except _FatalError:  # the loader says so and goes on
                 continue
         self._follow(list(dict.fromkeys(new)), [], [])
+        self._global = dict.fromkeys(new)
+        for mapped in new:
+            self._global |= mapped.closure()
         self._has_started = True
 
     def _preloaded(self) -> Iterator[str]:
@@ -265,45 +338,51 @@ class Loader:
             yield from re.split(r"[\s:]+", re.sub("#.*", "", text).strip())
 
     @cached_property
-    def _caller(self) -> _Map:
+    def _caller(self) -> Mapped:
         """Who calls `dlopen`: the library Python is in, or the program itself."""
         for old in self._maps:
             if (old.elf.soname or "").startswith("libpython3."):
                 return old
         return self._main
 
-    def _map_of(self, path: Path) -> _Map | None:
+    def _map_of(self, path: Path) -> Mapped | None:
         for old in self._maps:
             if old.name == str(path):
                 return old
         elf = self.elf(path)
         if not isinstance(elf, Elf):
             return None
-        return _Map(str(path), elf, parent=self._caller, origin=str(path.parent))
+        return Mapped(str(path), elf, parent=self._caller, origin=str(path.parent))
 
     # --- dlopen
 
-    def _open(self, name: str, caller: _Map, bind: Binder | None) -> Load:
+    def _open(self, name: str) -> Trial:
+        """What is mapped until the first problem that ends it, and the problems."""
         libraries: list[Loaded] = []
         problems: list[Problem] = []
         before = len(self._maps)
-        names = {id(old): set(old.names) for old in self._maps}
         try:
-            root = self._map(name, caller, libraries, problems)
+            root = self._map(name, self._caller, libraries, problems)
+            if root not in self._maps[:before]:
+                root.parent = None  # who calls `dlopen` lends its RPATH to this search alone
         except _FatalError as fatal:
-            return Load(tuple(libraries), (Problem(str(fatal), name),))
-        if root in self._maps[:before]:
-            return Load(tuple(libraries), tuple(problems))
-        self._follow([root], libraries, problems)
-        if bind is not None and not problems:
-            problems.extend(bind(libraries))
-        if problems:
-            del self._maps[before:]
-            for old in self._maps:
-                old.names = names[id(old)]
-        return Load(tuple(libraries), tuple(problems))
+            return Trial(Load(tuple(libraries), (Problem(str(fatal), name),)))
+        if root not in self._maps[:before]:
+            self._follow([root], libraries, problems)
+        load = Load(tuple(libraries), tuple(problems))
+        new = tuple(self._maps[before:])
+        return Trial(load, new, tuple(self._global), tuple(root.closure()))
 
-    def _follow(self, new: list[_Map], libraries: list[Loaded], problems: list[Problem]) -> None:
+    def _state(self) -> tuple[int, list[set[str]]]:
+        return len(self._maps), [set(old.names) for old in self._maps]
+
+    def _undo(self, before: int, names: list[set[str]]) -> None:
+        """Back to an earlier state, as after a `dlopen` that failed."""
+        del self._maps[before:]
+        for old, known in zip(self._maps, names, strict=True):
+            old.names = known
+
+    def _follow(self, new: list[Mapped], libraries: list[Loaded], problems: list[Problem]) -> None:
         """Load what `new` needs, breadth first, then compare versions."""
         position = 0
         while position < len(new):
@@ -318,12 +397,13 @@ class Loader:
                     if all(problem.text != str(fatal) for problem in problems):
                         problems.append(Problem(str(fatal), name, parent.name))
                     continue
+                parent.needs.append(found)
                 if len(self._maps) > before:
                     new.append(found)
         for library in new:
             problems.extend(self._version_problems(library))
 
-    def _version_problems(self, library: _Map) -> Iterator[Problem]:
+    def _version_problems(self, library: Mapped) -> Iterator[Problem]:
         for name, versions in library.elf.needed_versions.items():
             provider = next((old for old in self._maps if old.answers_to(name)), None)
             if provider is None or not provider.elf.defined_versions:
@@ -337,8 +417,8 @@ class Loader:
                     yield Problem(text, name, library.name, version.name)
 
     def _map(
-        self, name: str, parent: _Map, libraries: list[Loaded], problems: list[Problem]
-    ) -> _Map:
+        self, name: str, parent: Mapped, libraries: list[Loaded], problems: list[Problem]
+    ) -> Mapped:
         """The file of that name, in the process already or from now on."""
         why = ALREADY_LOADED
         found = next((old for old in self._maps if old.answers_to(name)), None)
@@ -350,7 +430,7 @@ class Loader:
             if found is None:
                 self._refuse(elf, name, problems)
                 origin = str(self._absolute(text).parent)
-                found = _Map(text, elf, parent=parent, origin=origin, identity=identity)
+                found = Mapped(text, elf, parent=parent, origin=origin, identity=identity)
                 self._maps.append(found)
                 why = where.why
         found.names.add(name)
@@ -385,7 +465,7 @@ class Loader:
 
     # --- the search
 
-    def _locate(self, name: str, parent: _Map) -> tuple[Elf, _Folder]:
+    def _locate(self, name: str, parent: Mapped) -> tuple[Elf, _Folder]:
         """The file for a name or path, and the folder it was found in ("" for a path)."""
         number: int | None = errno.ENOENT
         other_class = False
@@ -419,14 +499,14 @@ class Loader:
             wanted = "little" if self._main.elf.is_little_endian else "big"
             raise _FatalError(f"{path}: ELF file data encoding not {wanted}-endian")
 
-    def _searched(self, name: str, parent: _Map) -> Iterator[tuple[_Folder, ...]]:
+    def _searched(self, name: str, parent: Mapped) -> Iterator[tuple[_Folder, ...]]:
         """The lists of folders in which a name is searched for, in the loader's order."""
         if "/" in name:
             yield (_Folder("", "path"),)
             return
         if parent.elf.runpath is None:
             chain = []
-            ancestor: _Map | None = parent
+            ancestor: Mapped | None = parent
             while ancestor is not None:
                 chain.append(ancestor)
                 ancestor = ancestor.parent
@@ -450,7 +530,7 @@ class Loader:
             yield self._default
 
     def _path_folders(
-        self, text: str | None, why: str, owner: _Map, *, separators: str = ":"
+        self, text: str | None, why: str, owner: Mapped, *, separators: str = ":"
     ) -> tuple[_Folder, ...]:
         if not text:
             return ()
@@ -472,7 +552,7 @@ class Loader:
                     yield _Folder(f"{folder}glibc-hwcaps/{level}/", why)
             yield _Folder(folder, why)
 
-    def _expand(self, text: str, owner: _Map) -> str:
+    def _expand(self, text: str, owner: Mapped) -> str:
         if "$" not in text:
             return text
         values = {"ORIGIN": owner.origin, "PLATFORM": self._system.architecture}

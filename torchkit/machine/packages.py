@@ -171,6 +171,15 @@ def _asked_of_torch(
     return None
 
 
+def described(
+    system: System, interpreter: Interpreter, packages: Packages, found: Distribution
+) -> Companion:
+    """What a distribution was made for, whether or not it counts as one of torch's companions."""
+    return _companion(
+        system, found, _asked_of_torch(system, interpreter, packages.requires(found)) or None
+    )
+
+
 def _companion(system: System, found: Distribution, requires_torch: str | None) -> Companion:
     version, built_for, cuda = found.version, None, None
     folder = found.site / found.name.replace("-", "_")

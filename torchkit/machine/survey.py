@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from torchkit.machine.facts import GLOSSARY, Facts, Unknown, Value
 from torchkit.machine.interpreter import Interpreter
 from torchkit.system import System
 
 
-def survey(system: System, interpreter: Interpreter, *, only: Iterable[str] | None = None) -> Facts:
+class Asked(NamedTuple):
+    """What a user wants looked at besides the machine: files by name, and whether torch is run."""
+
+    extensions: tuple[str, ...] = ()
+    libtorchs: tuple[str, ...] = ()
+    live: bool = False
+    probe: bool = False
+
+
+NOTHING_MORE = Asked()
+
+
+def survey(
+    system: System,
+    interpreter: Interpreter,
+    *,
+    only: Iterable[str] | None = None,
+    asked: Asked = NOTHING_MORE,
+) -> Facts:
     """Facts about this machine and this interpreter.
 
-    `only` names the facts that are wanted; probes that give none of them are not asked.
+    `only` names the facts that are wanted; probes that give none of them are not asked. Raises
+    BadInput for a file of `asked` that is not there.
     """
     wanted = set(GLOSSARY if only is None else only)
     probes = {GLOSSARY[name].probe for name in wanted}
@@ -32,9 +52,53 @@ def survey(system: System, interpreter: Interpreter, *, only: Iterable[str] | No
         facts |= toolchain_facts(system)
     if "driver" in probes:
         facts |= _driver(system)
-    if probes & {"packages", "torch", "loader"}:
-        facts |= _python(system, interpreter, probes)
+    if probes & {"packages", "torch", "loader", "extensions"}:
+        facts |= _python(system, interpreter, probes, asked)
+    if "libtorch_files" in probes:
+        facts |= libtorch_facts(system, asked.libtorchs, with_toolkit=True)
+    if "probe" in probes:
+        facts |= _build_trials(system, interpreter, facts, asked)
+    if "torch_child" in probes:
+        facts |= _live(system, interpreter, facts, asked)
     return Facts({name: facts[name] for name in facts if only is None or name in wanted})
+
+
+def libtorch_facts(
+    system: System, paths: Sequence[str], *, with_toolkit: bool = False
+) -> dict[str, Value]:
+    """What `GLOSSARY` ascribes to the probe `libtorch_files`. Raises BadInput for a wrong path.
+
+    `with_toolkit`: held against the CUDA toolkit here, which a saved machine's is not.
+    """
+    if not paths:
+        return {"libtorchs": None}
+    from torchkit.machine.libtorch_files import libtorch_file_facts
+    from torchkit.machine.toolchain import cuda_home_and_nvcc
+
+    cuda_home, _ = cuda_home_and_nvcc(system) if with_toolkit else (None, None)
+    return libtorch_file_facts(system, paths, cuda_home=cuda_home)
+
+
+def _build_trials(
+    system: System, interpreter: Interpreter, facts: dict[str, Value], asked: Asked
+) -> dict[str, Value]:
+    """A C++ program is built against each libtorch that is given, or the installed torch."""
+    if not asked.probe:
+        return {"build_trials": None}
+    from torchkit.machine.probe import build_trial_facts
+
+    return build_trial_facts(system, interpreter, facts, asked.libtorchs)
+
+
+def _live(
+    system: System, interpreter: Interpreter, facts: dict[str, Value], asked: Asked
+) -> dict[str, Value]:
+    """What torch itself says, in a child."""
+    if not asked.live:
+        return {fact.name: None for fact in GLOSSARY.values() if fact.probe == "torch_child"}
+    from torchkit.machine.torch_child import live_facts
+
+    return live_facts(system, interpreter, facts)
 
 
 def _driver(system: System) -> dict[str, Value]:
@@ -44,22 +108,38 @@ def _driver(system: System) -> dict[str, Value]:
     return driver_facts(system, find_library=Loader(system, executable=None).find)
 
 
-def _python(system: System, interpreter: Interpreter, probes: set[str]) -> dict[str, Value]:
+def _python(
+    system: System, interpreter: Interpreter, probes: set[str], asked: Asked
+) -> dict[str, Value]:
     from torchkit.machine.distributions import Packages
+    from torchkit.machine.libtorch import torch_library_facts, torch_process
     from torchkit.machine.packages import package_facts
     from torchkit.machine.torch_install import find_torch, torch_facts
 
     packages = Packages(system, interpreter.package_folders)
     facts = package_facts(system, interpreter, packages) if "packages" in probes else {}
-    if not probes & {"torch", "loader"}:
+    if not probes & {"torch", "loader", "extensions"}:
         return facts
     torch = find_torch(system, interpreter)
     told = torch_facts(system, interpreter, packages, torch)
     facts |= told
     folder = Path(told["torch_path"]) if told["torch_path"] is not None else None
-    binary = _libraries(system, interpreter, folder, cuda=_may_have_cuda(told))
+    process = torch_process(
+        system,
+        torch_folder=folder,
+        python_executable=interpreter.executable,
+        python_tag=interpreter.tag,
+        search_path=interpreter.path,
+    )
+    binary = torch_library_facts(process, cuda=_may_have_cuda(told))
     facts |= binary
     facts["torch_problems"] = _all_problems(told["torch_problems"], binary["torch_problems"])
+    if "extensions" in probes:
+        from torchkit.machine.extensions import extension_facts
+
+        facts |= extension_facts(
+            process, interpreter, packages, problems=facts["torch_problems"], asked=asked.extensions
+        )
     return facts
 
 
@@ -72,36 +152,3 @@ def _all_problems(in_texts: Value, in_libraries: Value) -> Value:
 
 def _may_have_cuda(told: dict[str, Value]) -> bool:
     return told["torch_build"] == "cuda" or isinstance(told["torch_build"], Unknown)
-
-
-def _libraries(
-    system: System, interpreter: Interpreter, folder: Path | None, *, cuda: bool
-) -> dict[str, Value]:
-    """What torch's compiled libraries say; only libstdc++ where there is no torch."""
-    from torchkit.machine.libtorch import libstdcxx_facts, torch_library_facts
-
-    if folder is None:
-        return {
-            **dict.fromkeys(_TOLD_BY_LIBRARIES, None),
-            **libstdcxx_facts(system, python_executable=interpreter.executable),
-        }
-    return torch_library_facts(
-        system,
-        torch_folder=folder,
-        python_executable=interpreter.executable,
-        python_tag=interpreter.tag,
-        cuda=cuda,
-        search_path=interpreter.path,
-    )
-
-
-_TOLD_BY_LIBRARIES = (
-    "torch_cxx11_abi",
-    "torch_archs",
-    "torch_archs_source",
-    "torch_glibc_needed",
-    "torch_glibcxx_needed",
-    "torch_cxxabi_needed",
-    "torch_problems",
-    "shadowed_libraries",
-)

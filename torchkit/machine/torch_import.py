@@ -6,14 +6,15 @@ Follows torch/__init__.py: libtorch_global_deps.so, the nvidia packages where th
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import TypeVar
 
-from torchkit.machine.elf import Symbol, defined_symbols, undefined_symbols
-from torchkit.machine.loader import ALREADY_LOADED, Load, Loaded, Problem
+from torchkit.machine.binding import complaint, unbound
+from torchkit.machine.loader import Load, Loaded, Problem, Trial
+from torchkit.machine.symbols import Exports, Symbol
 from torchkit.machine.torch_libraries import TorchLibraries
 from torchkit.system import Unknown
 
@@ -26,6 +27,9 @@ _OPTIONAL = re.compile(r"""["'](lib[\w-]+\.so[^"']*)["'],\s*required=False""")
 _WHEN_CUDART_IS_LOADED = re.compile(
     r"""if ["']([^"']*libcudart\.so)["'] not in _maps:(.*?)except Exception""", re.DOTALL
 )
+
+_ALL_GLOBAL = "TORCH_USE_RTLD_GLOBAL"
+"""With this variable, torch._C and all it needs become visible to every later library."""
 
 _T = TypeVar("_T")
 
@@ -41,7 +45,8 @@ class TorchImport:
     texts: list[str] = field(default_factory=list)
 
     def run(self) -> None:
-        if "libtorch_global_deps" in self.torch.code:
+        """Go through the whole import; `libraries`, `problems` and `texts` are filled."""
+        if "libtorch_global_deps" in self.torch.code and not self._makes_all_global:
             self._load_global_dependencies()
         self._load_module()
         if "torch_shm_manager" in self.torch.code:
@@ -49,10 +54,15 @@ class TorchImport:
             if not self.torch.system.exists(manager):
                 self.texts.append(f"Unable to find torch_shm_manager at {manager}")
 
+    @property
+    def _makes_all_global(self) -> bool:
+        """Whether torch's own libraries are loaded with RTLD_GLOBAL, and nothing before them."""
+        return bool(self.torch.system.environ.get(_ALL_GLOBAL)) and _ALL_GLOBAL in self.torch.code
+
     def _load_global_dependencies(self) -> None:
         """`_load_global_deps`: where it fails for a CUDA library, the nvidia packages are tried."""
         path = self.torch.libraries / "libtorch_global_deps.so"
-        first = self._load(path)
+        first = self._load(path, is_global=True)
         if not first.problems:
             self._load_when_cudart_is_loaded()
             return
@@ -62,7 +72,7 @@ class TorchImport:
             if trouble is not None:
                 self.texts += [trouble, first.problems[0].text]
                 return
-            first = self._load(path)
+            first = self._load(path, is_global=True)
         self._note(first)
 
     def _load_when_cudart_is_loaded(self) -> None:
@@ -103,7 +113,8 @@ class TorchImport:
         names = (f"_C.{self.tag}.so", "_C.abi3.so", "_C.so")
         module = next((name for name in names if name in self.torch.names), None)
         if module is not None:
-            self._note(self._load(self.torch.folder / module))
+            path = self.torch.folder / module
+            self._note(self._load(path, is_global=self._makes_all_global))
             return
         others = [name for name in self.torch.names if re.fullmatch(r"_C\..*\.(so|pyd)", name)]
         # without the module, a folder of stubs is imported in its place
@@ -113,50 +124,52 @@ class TorchImport:
         there = f"has {', '.join(others)}" if others else "has no _C"
         self.texts.append(f"{words}: {self.torch.folder} {there}, this Python needs {names[0]}")
 
-    def _load(self, path: Path) -> Load:
-        load = self.torch.loader.load(path, bind=self._unbound)
+    def _load(self, path: Path, *, is_global: bool = False) -> Load:
+        load = self.torch.loader.load(path, is_global=is_global, bind=self._unbound)
         if isinstance(load, Unknown):
             return Load((), ())
         self.libraries += load.libraries
         return load
 
-    def _unbound(self, new: Sequence[Loaded]) -> Iterator[Problem]:
-        """Symbols that a CUDA library from elsewhere lacks, one for each library that needs them.
+    def _unbound(self, trial: Trial) -> Iterator[Problem]:
+        """Symbols that nothing defines, one for each file and library that should have it.
 
-        Only copies that no RPATH led to are looked into. A symbol with a version names its
-        library; of others, those count that torch's own copy has.
+        Binding all of torch takes longer than everything else here, and finds nothing as long as
+        it gets the libraries it came with: it is done where a CUDA library comes from elsewhere.
         """
-        copies: dict[Path, Loaded] = {}
-        for found in [*self.libraries, *new]:
-            copies.setdefault(found.path, found)
-        for found in copies.values():
-            if not _CUDA.match(found.name) or "RPATH" in found.why or found.why == "path":
-                continue
-            if not self.torch.is_own(found.path):
-                yield from self._unbound_of(found, new)
+        foreign = self._foreign([*self.libraries, *trial.load.libraries])
+        found = unbound(self.torch.system, self.torch.loader, trial) if foreign else ()
+        told: set[tuple[str, str]] = set()
+        for mapped, symbol in () if isinstance(found, Unknown) else found:
+            library = self._should_define(symbol, foreign)
+            if (mapped.name, library) not in told:
+                told.add((mapped.name, library))
+                text = complaint(self.torch.system, mapped, symbol)
+                yield Problem(text, library, mapped.name, symbol.name)
 
-    def _unbound_of(self, found: Loaded, new: Sequence[Loaded]) -> Iterator[Problem]:
-        offered = defined_symbols(self.torch.system, found.path)
-        if isinstance(offered, Unknown):
-            return
-        own = self.torch.own_copy(found.soname or found.name)
-        expected = frozenset() if own is None else defined_symbols(self.torch.system, own)
-        for user in reversed(new):  # the loader binds the last one first
-            elf = self.torch.loader.elf(user.path)
-            if (
-                isinstance(elf, Unknown)
-                or found.name not in elf.needed
-                or user.why == ALREADY_LOADED
-            ):
-                continue
-            symbols = undefined_symbols(self.torch.system, user.path)
-            for symbol in () if isinstance(symbols, Unknown) else symbols:
-                if symbol.is_weak or symbol.name in offered or not _is_of(symbol, found, expected):
-                    continue
-                version = f", version {symbol.version}" if symbol.version else ""
-                text = f"{user.path}: undefined symbol: {symbol.name}{version}"
-                yield Problem(text, found.name, str(user.path), symbol.name)
-                break
+    def _foreign(self, libraries: Iterable[Loaded]) -> dict[Path, Loaded]:
+        """CUDA libraries that torch did not bring and that no RPATH led to."""
+        copies = {found.path: found for found in reversed(tuple(libraries))}
+        return {
+            path: found
+            for path, found in copies.items()
+            if _CUDA.match(found.name)
+            and "RPATH" not in found.why
+            and found.why != "path"
+            and not self.torch.is_own(path)
+        }
+
+    def _should_define(self, symbol: Symbol, foreign: Mapping[Path, Loaded]) -> str:
+        """The library that should have the symbol, as far as it can be told."""
+        if symbol.library is not None:
+            return symbol.library
+        for found in foreign.values():
+            own = self.torch.own_copy(found.soname or found.name)
+            if own is not None and Exports(self.torch.system, own).defines(symbol) is True:
+                return found.name
+            if found.name.startswith("libnccl.") and symbol.name.startswith("nccl"):
+                return found.name
+        return next(iter(foreign.values())).name
 
     def _note(self, load: Load) -> None:
         self.problems += load.problems
@@ -165,12 +178,3 @@ class TorchImport:
 
 def _in_order(items: Iterable[_T]) -> tuple[_T, ...]:
     return tuple(dict.fromkeys(items))
-
-
-def _is_of(symbol: Symbol, found: Loaded, expected: frozenset[str] | Unknown) -> bool:
-    """Whether it is this library that should have the symbol."""
-    if symbol.library is not None:
-        return symbol.library == found.name
-    if isinstance(expected, frozenset) and symbol.name in expected:
-        return True
-    return found.name.startswith("libnccl.") and symbol.name.startswith("nccl")

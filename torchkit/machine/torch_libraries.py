@@ -9,12 +9,16 @@ from functools import cached_property
 from pathlib import Path
 
 from torchkit.machine.elf import cxx11_abi, read_only_data
+from torchkit.machine.fatbin import gpu_archs
 from torchkit.machine.loader import Loader
 from torchkit.system import System, Unknown
 from torchkit.versions import Version, as_version
 
 ARCHS_LIBRARY = "libtorch_python.so"
 """What `torch._C._cuda_getArchFlags` returns is a string in this library (seen in 2.14.1+cu130)."""
+
+_LIBRARIES_WITH_GPU_CODE = ("libtorch_cuda.so", "libtorch_cuda_cu.so")
+"""The second one where the first was split for its size (BUILD_SPLIT_CUDA of torch 1)."""
 
 _LIBRARIES_TELLING_THE_ABI = ("libc10.so", "libtorch.so", "libtorch_python.so", "libcaffe2.so")
 _LIBRARIES_WITH_NEEDS = (
@@ -120,6 +124,33 @@ class TorchLibraries:
         return newest(family, needed) if names else self._nothing_there()
 
     def archs(self) -> tuple[str, ...] | Unknown:
+        """What it has GPU code for, e.g. ("sm_80", "sm_90", "compute_90")."""
+        found = self._told_archs
+        return found if isinstance(found, Unknown) else found[1]
+
+    def archs_source(self) -> str | Unknown:
+        """The library that tells this."""
+        found = self._told_archs
+        return found if isinstance(found, Unknown) else found[0]
+
+    @cached_property
+    def _told_archs(self) -> tuple[str, tuple[str, ...]] | Unknown:
+        """The list that torch itself would show, else what most of its GPU code is made for.
+
+        Both are the same where both are there (2.14.1+cu130). The code of some operators is made
+        for more GPUs (sm_90a, sm_103f), but torch does not run on a GPU that only they serve.
+        """
+        listed = self._listed_archs()
+        if not isinstance(listed, Unknown):
+            return ARCHS_LIBRARY, listed
+        for name in _LIBRARIES_WITH_GPU_CODE:
+            if name in self.library_names:
+                found = gpu_archs(self.system, self.libraries / name, in_most_parts=True)
+                if isinstance(found, tuple):
+                    return name, found
+        return listed
+
+    def _listed_archs(self) -> tuple[str, ...] | Unknown:
         path = self.libraries / ARCHS_LIBRARY
         try:
             with self.system.open(path) as file:

@@ -104,6 +104,7 @@ def _finding(finding: Finding, change: Callable[[str], str]) -> Finding:
         fix,
         change(verdict.brief),
         verdict.applies,
+        verdict.part_of,
     )
     return Finding(change(finding.id), change(finding.area), changed, change(finding.reference))
 

@@ -61,10 +61,10 @@ def render(report: Report, options: Options) -> str:
         return page.text()
     wrong = [finding for status in WRONG for finding in report.of(status)]
     if options.quiet:
-        page.findings(wrong)
+        page.findings(wrong, report)
         return page.text()
     page.headline(report)
-    page.findings([*wrong, *report.of(Status.INFO)])
+    page.findings([*wrong, *report.of(Status.INFO)], report)
     for table in report.tables:
         page.table(table, is_named=sum(not _is_fact_list(item) for item in report.tables) > 1)
     for artifact in report.artifacts:
@@ -127,7 +127,13 @@ class _Page:
             look = "green" if is_well(report) and report.of(Status.OK) else "bold"
             self.blocks.append(self.lines([], [Span(text, look)], 0))
 
-    def findings(self, findings: Sequence[Finding]) -> None:
+    def findings(self, findings: Sequence[Finding], report: Report) -> None:
+        """Each with its evidence and fix; what is part of another one is a line of that one."""
+        parts: dict[str, list[Finding]] = {}
+        for finding in findings:
+            if report.is_told_by_another(finding):
+                parts.setdefault(finding.verdict.part_of, []).append(finding)
+        findings = [finding for finding in findings if not report.is_told_by_another(finding)]
         if not findings:
             return
         indent = max(len(finding.status.value) for finding in findings) + 2
@@ -136,10 +142,12 @@ class _Page:
         value_column = indent + name_columns(names) + 2
         block: list[Line] = []
         for finding in findings:
-            block += self._finding(finding, indent, value_column)
+            block += self._finding(finding, parts.pop(finding.id, []), indent, value_column)
         self.blocks.append(block)
 
-    def _finding(self, finding: Finding, indent: int, value_column: int) -> list[Line]:
+    def _finding(
+        self, finding: Finding, parts: Sequence[Finding], indent: int, value_column: int
+    ) -> list[Line]:
         word = finding.status.value.upper()
         look = "bold" if finding.status in WRONG else ""
         prefix = [Span(word, _LOOKS[finding.status]), Span(" " * (indent - len(word)))]
@@ -149,6 +157,9 @@ class _Page:
         for item in finding.verdict.evidence:
             name = self._name(one_line(item.name), "dim", indent, value_column)
             block += self.lines(name, _with_source(item), hang)
+        for part in parts:
+            name = self._name("also", "dim", indent, value_column)
+            block += self.lines(name, [Span(f"{part.id}: {part.verdict.message}")], hang)
         for label, text in labelled(finding.verdict.fix):
             block += self._fix(self._name(label, "bold", indent, value_column), text, hang)
         return block

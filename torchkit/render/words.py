@@ -44,7 +44,10 @@ def headline(report: Report) -> str:
 
 
 def _troubles(report: Report) -> str:
-    groups = {status: report.of(status) for status in WRONG}
+    groups = {
+        status: [it for it in report.of(status) if not report.is_told_by_another(it)]
+        for status in WRONG
+    }
     names = {
         Status.FAIL: ("problem", "problems"),
         Status.CRASH: ("crashed check", "crashed checks"),

@@ -1,0 +1,393 @@
+"""Truth: what `ctypes.CDLL` and Python's import said of real wheels beside real torches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from torchkit.advice.extensions import readable
+from torchkit.checks.extension_broken import judge
+from torchkit.machine.facts import Companion, Extension, Unknown
+from torchkit.report import Finding, Status, Verdict
+from torchkit.versions import Version
+
+SITE = "/env/lib/python3.11/site-packages"
+GONE = "cannot open shared object file: No such file or directory"
+
+
+def all_judged(
+    *extensions: Extension, torch: str | None = "2.13.0+cpu", cuda: str | None = None, **more: Any
+) -> tuple[Verdict, ...]:
+    facts: dict[str, Any] = {
+        "torch_version": Version(torch) if torch else None,
+        "torch_cuda": Version(cuda) if cuda else None,
+        "torch_build": ("cuda" if cuda else "cpu") if torch else None,
+        "companions": (),
+        "python_version": Version("3.11.7"),
+    }
+    verdict = judge(extensions=extensions, **(facts | more))
+    return verdict if isinstance(verdict, tuple) else (verdict,)
+
+
+def judged(*extensions: Extension, **changes: Any) -> Verdict:
+    (verdict,) = all_judged(*extensions, **changes)
+    return verdict
+
+
+def evidence(verdict: Verdict) -> dict[str, str]:
+    return {it.name: it.value for it in verdict.evidence}
+
+
+def lacking(library: str, *more: str, **told: Any) -> Extension:
+    """A file of torchvision, unless told otherwise, that needs libraries which are nowhere."""
+    return Extension(
+        **{
+            "path": f"{SITE}/torchvision/_C.so",
+            "package": "torchvision",
+            "version": "0.29.2",
+            "error": f"{library}: {GONE}",
+            "missing_library": library,
+            "missing_libraries": (library, *more),
+            "uses_torch": True,
+            "stable_abi": False,
+            **told,
+        }
+    )
+
+
+def without_names(*names: str, **told: Any) -> Extension:
+    path = f"{SITE}/flash_attn_2_cuda.so"
+    return Extension(
+        **{
+            "path": path,
+            "package": "flash-attn",
+            "version": "2.8.3",
+            "error": f"{path}: undefined symbol: {names[0]}",
+            "missing_symbols": names,
+            "missing_symbol_count": len(names),
+            "other_abi": False,
+            "uses_torch": True,
+            "stable_abi": False,
+            **told,
+        }
+    )
+
+
+def fine(package: str = "torchvision", path: str = f"{SITE}/torchvision/image.so") -> Extension:
+    return Extension(path, package, "0.28.0", uses_torch=True)
+
+
+# --- nothing wrong
+
+
+def test_modules_that_load_are_fine() -> None:
+    verdict = judged(fine(), fine("xformers", f"{SITE}/xformers/_C.so"))
+
+    assert verdict.status is Status.OK
+    assert verdict.message == (
+        "the compiled code of torchvision 0.28.0 and xformers 0.28.0 loads with torch 2.13.0+cpu"
+    )
+
+
+def test_without_modules_there_is_nothing_to_judge() -> None:
+    assert judged().applies is False
+
+
+def test_the_other_abi_is_left_to_its_own_check() -> None:
+    verdict = judged(without_names("_ZN3c104failERKSs", other_abi=True))
+
+    assert (verdict.status, verdict.applies) == (Status.SKIP, False)
+
+
+def test_a_file_that_could_not_be_looked_into_is_not_said_to_load() -> None:
+    unreadable = Extension(f"{SITE}/ops/_C.so", "ops", unknown="its names are damaged")
+
+    verdict = judged(fine(), unreadable)
+
+    assert verdict.message == "ops/_C.so: its names are damaged"
+    assert (verdict.status, verdict.applies) == (Status.SKIP, True)
+
+
+# --- another torch
+
+
+def test_a_cuda_build_beside_a_cpu_torch_names_what_is_missing_and_its_release() -> None:
+    missing = ("libc10_cuda.so", "libtorch_cuda.so")
+    image = lacking(*missing, path=f"{SITE}/torchvision/image.so")
+
+    verdict = judged(lacking(*missing, built_for_cuda="13.2"), image)
+
+    assert verdict.status is Status.FAIL
+    assert verdict.message == "torchvision 0.29.2 does not fit torch 2.13.0+cpu"
+    assert evidence(verdict) == {
+        "would fail with": f"libc10_cuda.so: {GONE}",
+        "found": "torchvision/_C.so and 1 more need libc10_cuda.so and libtorch_cuda.so; "
+        "this torch is a CPU build and has neither",
+        "built for": "torch 2.15, CUDA 13.2",
+    }
+    assert verdict.fix == (
+        "pip install --force-reinstall --no-deps torchvision==0.28.0 "
+        "--index-url https://download.pytorch.org/whl/cpu",
+    )
+
+
+def test_another_version_of_torch_is_named_where_it_is_told_and_no_abi_is_blamed() -> None:
+    verdict = judged(
+        without_names(
+            "_ZN3c105ErrorC2ENS_14SourceLocationENSt7__cxx1112basic_stringIcE",
+            "_ZN2at4_ops5foldy4callERKNS_6TensorE",
+            built_for_torch="2.6",
+        )
+    )
+
+    assert verdict.message == "flash-attn 2.8.3 does not fit torch 2.13.0+cpu"
+    assert evidence(verdict)["built for"] == "torch 2.6"
+    assert "c10::Error::Error(…) and at::_ops::foldy::call(…)" in evidence(verdict)["found"]
+    assert "ABI" not in " ".join(evidence(verdict).values())
+
+
+def test_many_missing_names_are_counted() -> None:
+    names = [f"_ZN2at4_ops{len(it)}{it}4callEv" for it in ("one", "three", "seven", "eleven")]
+
+    verdict = judged(without_names(*names, missing_symbol_count=31))
+
+    assert evidence(verdict)["found"] == (
+        "flash_attn_2_cuda.so needs 31 names that nothing defines: at::_ops::one::call(), "
+        "at::_ops::three::call(), at::_ops::seven::call() and 28 more"
+    )
+
+
+def test_a_module_of_the_stable_abi_asks_for_a_newer_torch_not_for_the_same() -> None:
+    stable = without_names(
+        "torch_new_function_v2_15", stable_abi=True, package="ops", version="1.0"
+    )
+
+    verdict = judged(stable, companions=(Companion("ops", "1.0", ">=2.15"),))
+    silent = judged(stable)
+
+    assert verdict.message == "ops 1.0 needs a newer torch than 2.13.0+cpu"
+    assert verdict.fix == ("pip install 'torch>=2.15'",)
+    assert silent.fix == ("install a torch that fits this machine",)
+
+
+def test_a_cpu_module_beside_rocm_only_names_what_is_missing() -> None:
+    verdict = judged(lacking("libtorch_hip.so", package="ops"), torch="2.13.0+cu130", cuda="13.0")
+
+    assert evidence(verdict)["found"] == (
+        "torchvision/_C.so needs libtorch_hip.so; this torch does not have it"
+    )
+
+
+# --- another CUDA
+
+
+def test_another_cuda_major_is_said_as_such() -> None:
+    other = lacking("libcudart.so.12", package="xformers", path=f"{SITE}/xformers/_C.so")
+
+    beside_cuda = judged(other, torch="2.14.1+cu130", cuda="13.0")
+    beside_cpu = judged(other)
+
+    assert beside_cuda.message == (
+        "xformers 0.29.2 is built for CUDA 12, torch 2.14.1+cu130 for CUDA 13.0"
+    )
+    assert beside_cpu.message == (
+        "xformers 0.29.2 is built for CUDA 12, torch 2.13.0+cpu is a CPU build"
+    )
+    assert beside_cuda.status is beside_cpu.status is Status.FAIL
+
+
+def test_a_library_of_the_same_cuda_is_missing_not_another_cuda() -> None:
+    verdict = judged(
+        lacking("libnppicc.so.13", package="torchcodec"), torch="2.14.1+cu130", cuda="13.0"
+    )
+
+    assert verdict.message == "torchcodec 0.29.2 needs libnppicc.so.13, which is not there"
+    assert "libnppicc.so.13" in verdict.fix[0]
+
+
+def test_a_module_that_wants_a_driver_is_no_broken_installation() -> None:
+    verdict = judged(lacking("libcuda.so.1"), torch="2.14.1+cu130", cuda="13.0")
+
+    assert verdict.status is Status.INFO
+    assert "needs the NVIDIA driver" in verdict.message
+    assert "pip" not in verdict.fix[0]
+
+
+# --- another Python, another machine
+
+
+def test_a_module_of_another_python_is_said_to_be_one() -> None:
+    verdict = judged(
+        Extension(
+            f"{SITE}/ops/_C.cpython-310-x86_64-linux-gnu.so",
+            "ops",
+            "1.0",
+            "No module named 'ops._C'",
+            built_for_python="3.10",
+        )
+    )
+
+    assert verdict.message == "ops 1.0 is compiled for Python 3.10, this is Python 3.11.7"
+    assert evidence(verdict)["would fail with"] == "No module named 'ops._C'"
+    assert verdict.fix == ("pip install --force-reinstall --no-cache-dir --no-deps ops==1.0",)
+
+
+@pytest.mark.parametrize(
+    ("version", "library", "which"),
+    [("GLIBCXX_3.4.32", "libstdc++.so.6", "libstdc++"), ("GLIBC_2.38", "libc.so.6", "glibc")],
+)
+def test_a_system_that_is_too_old_for_a_module_is_told(
+    version: str, library: str, which: str
+) -> None:
+    text = f"/lib/{library}: version `{version}' not found (required by {SITE}/ops/_C.so)"
+
+    verdict = judged(Extension(f"{SITE}/ops/_C.so", "ops", "1.0", text))
+
+    assert verdict.status is Status.FAIL
+    assert verdict.message == f"ops 1.0 needs {version}, which this {which} does not have"
+
+
+def test_a_damaged_file_is_installed_again() -> None:
+    verdict = judged(
+        Extension(f"{SITE}/ops/_C.so", "ops", "1.0", f"{SITE}/ops/_C.so: file too short")
+    )
+
+    assert verdict.message == "ops 1.0 cannot be loaded"
+    assert verdict.fix == ("pip install --force-reinstall --no-cache-dir --no-deps ops==1.0",)
+
+
+# --- what is no fault
+
+
+def ffmpeg(number: int, error: bool = True) -> Extension:
+    path = f"{SITE}/torchcodec/libtorchcodec_core{number}.so"
+    if not error:
+        return Extension(path, "torchcodec", "0.7", uses_torch=True)
+    return lacking(f"libavutil.so.{number + 52}", path=path, package="torchcodec", version="0.7")
+
+
+def test_one_of_several_builds_for_ffmpeg_is_enough() -> None:
+    follower = lacking(
+        "libtorchcodec_core4.so",
+        path=f"{SITE}/torchcodec/libtorchcodec_custom_ops4.so",
+        package="torchcodec",
+    )
+
+    assert judged(ffmpeg(4), follower, ffmpeg(6, error=False)).status is Status.OK
+    assert judged(ffmpeg(4), follower, ffmpeg(6)).status is Status.FAIL
+
+
+def test_a_package_none_of_whose_files_finds_ffmpeg_is_told_to_install_it() -> None:
+    verdict = judged(ffmpeg(4), ffmpeg(6))
+
+    assert verdict.message == "torchcodec 0.7 needs FFmpeg's libavutil.so.56, which is not there"
+    assert verdict.fix[0] == "sudo apt install ffmpeg"
+
+
+def test_what_follows_from_another_file_is_not_what_is_quoted() -> None:
+    follower = lacking("_C_base.so", path=f"{SITE}/torchvision/_A.so")
+    base = lacking("libc10_cuda.so", path=f"{SITE}/torchvision/_C_base.so")
+
+    verdict = judged(follower, base)
+
+    assert evidence(verdict)["would fail with"] == f"libc10_cuda.so: {GONE}"
+    assert evidence(verdict)["found"].startswith("torchvision/_C_base.so and 1 more need libc10")
+
+
+def test_torchao_goes_on_without_its_code_so_that_is_a_warning() -> None:
+    verdict = judged(lacking("libcudart.so.12", package="torchao", version="0.9.0"))
+
+    assert verdict.status is Status.WARN
+
+
+# --- who it is, and what to do
+
+
+def test_each_package_is_a_finding() -> None:
+    verdicts = all_judged(lacking("libc10_cuda.so"), without_names("_ZN3c101xEv"), fine("other"))
+
+    assert [it.message.split()[0] for it in verdicts] == ["torchvision", "flash-attn"]
+
+
+@pytest.mark.parametrize(
+    ("told", "line"),
+    [
+        (
+            {"package": "ops", "version": "1.2+cu121"},
+            "pip install --force-reinstall --no-cache-dir --no-build-isolation --no-deps ops==1.2",
+        ),
+        (
+            {"package": "detectron2", "origin": "git+https://github.com/f/detectron2@abc"},
+            "pip install --force-reinstall --no-cache-dir --no-build-isolation --no-deps "
+            "'git+https://github.com/f/detectron2@abc'",
+        ),
+        (
+            {"package": "ops", "origin": "/src/my ops"},
+            'pip install --no-build-isolation --no-deps -e "/src/my ops"',
+        ),
+        (
+            {"package": None, "path": "/src/build/_C.so"},
+            "build /src/build/_C.so again, against torch 2.13.0+cpu",
+        ),
+        (
+            {"package": "flash-attn", "version": "2.8.3"},
+            "pip install --force-reinstall --no-deps --no-build-isolation --no-cache-dir flash-attn",
+        ),
+    ],
+)
+def test_the_fix_builds_the_package_again_from_where_it_came(
+    told: dict[str, Any], line: str
+) -> None:
+    assert judged(without_names("_ZN3c101xEv", **told)).fix == (line,)
+
+
+def test_a_file_beside_no_torch_says_so() -> None:
+    verdict = judged(lacking("libc10.so", package=None, path="/b/_C.so"), torch=None)
+
+    assert verdict.message == "/b/_C.so needs torch, which is not installed"
+    assert verdict.fix == ("install a torch that fits this machine",)
+
+
+def test_a_file_that_has_nothing_to_do_with_torch_needs_no_torch() -> None:
+    plain = Extension("/b/x.so", error=f"libfoo.so: {GONE}", missing_library="libfoo.so")
+
+    verdict = judged(plain._replace(uses_torch=False), torch=None)
+
+    assert verdict.message == "/b/x.so needs libfoo.so, which is not there"
+
+
+def test_states_of_the_facts(finding: Callable[..., Finding]) -> None:
+    none = finding("extension-broken", extensions=None)
+    unknown = finding("extension-broken", extensions=Unknown("musl"))
+    alone = finding("extension-broken", extensions=(lacking("libc10_cuda.so"),))
+
+    assert (none.status, none.verdict.applies) == (Status.SKIP, False)
+    assert (unknown.status, unknown.verdict.applies) == (Status.SKIP, True)
+    assert alone.status is Status.FAIL
+    assert "this torch" in alone.verdict.message
+
+
+@pytest.mark.parametrize(
+    ("symbol", "words"),
+    [  # the right column is c++filt's, without what is in brackets
+        ("_ZN5torch3jit17parseSchemaOrNameERKSsb", "torch::jit::parseSchemaOrName(…)"),
+        ("_ZN3c105ErrorC2ENS_14SourceLocationE", "c10::Error::Error(…)"),
+        ("_ZN3c105ErrorD1Ev", "c10::Error::~Error()"),
+        ("_ZNK2at10TensorBase5layerEv", "at::TensorBase::layer()"),
+        ("_ZTVN5torch8autograd4NodeE", "vtable of torch::autograd::Node"),
+        ("_ZTIN3c105ErrorE", "type information of c10::Error"),
+        ("_ZN3c1019UndefinedTensorImpl10_singletonE", "c10::UndefinedTensorImpl::_singleton"),
+        ("_Z16THPVariable_WrapN2at10TensorBaseE", "THPVariable_Wrap(…)"),
+        ("_ZNK2at10TensorBase8data_ptrIfEEPT_v", "at::TensorBase::data_ptr<…>(…)"),
+        ("_ZN3c10lsERSoRKNS_6DeviceE", "_ZN3c10lsERSoRKNS_6DeviceE"),
+        ("aoti_torch_get_dim", "aoti_torch_get_dim"),
+        ("_ZN99x", "_ZN99x"),
+        ("_ZN0E", "_ZN0E"),
+        ("_Z", "_Z"),
+        ("", ""),
+    ],
+)
+def test_a_name_is_made_readable_where_that_is_plain(symbol: str, words: str) -> None:
+    assert readable(symbol) == words

@@ -1,0 +1,301 @@
+"""A compiled module that was built against torch cannot be loaded beside this torch.
+
+## What it looks at
+Every installed file that needs torch's libraries or names, and those given with `--extension`.
+Each is resolved as the dynamic loader would after `import torch`: every needed library, every
+symbol that must be defined, and the Python it is compiled for.
+
+## Why it matters
+A module for another torch, another CUDA or another Python installs without a complaint. It dies
+when it is imported, or its package swallows the error and dies later, at the first operator.
+
+## What to do
+Install the release that goes with this torch, or compile the package again against it. A module
+that wants the NVIDIA driver only needs a machine that has one.
+
+## References
+- https://github.com/Dao-AILab/flash-attention/issues/1832
+- https://github.com/vllm-project/vllm/issues/31018
+- https://docs.pytorch.org/docs/stable/notes/libtorch_stable_abi.html
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from torchkit.advice.extensions import (
+    GOES_ON_WITHOUT,
+    Cause,
+    again,
+    built_for,
+    by_package,
+    cause_of,
+    files,
+    joined,
+    named,
+    needs,
+    newer_torch,
+    readable,
+    rebuild_line,
+    reinstall_line,
+    short,
+    system_version,
+    to_be_told,
+)
+from torchkit.advice.lines import FITTING_TORCH, PAIRED
+from torchkit.machine.facts import Companion, Extension, Unknown
+from torchkit.report import (
+    WOULD_FAIL_WITH,
+    Evidence,
+    Verdict,
+    could_not_look,
+    does_not_apply,
+    fail,
+    info,
+    ok,
+    warn,
+)
+from torchkit.versions import Version
+
+AREA = "packages"
+
+SHOWN_NAMES = 3
+"""So many of the missing names are shown; the others are counted."""
+
+
+class Here(NamedTuple):
+    """What the modules are to fit: the torch and the Python of this machine."""
+
+    torch_version: Version | None
+    torch_cuda: Version | None
+    is_cpu_build: bool
+    python_version: Version | None
+    companions: dict[str, Companion]
+
+    @property
+    def torch(self) -> str:
+        return f"torch {self.torch_version}" if self.torch_version is not None else "this torch"
+
+
+def judge(
+    extensions: tuple[Extension, ...],
+    torch_version: Version | None | Unknown,
+    torch_cuda: Version | None | Unknown,
+    torch_build: str | None | Unknown,
+    companions: tuple[Companion, ...] | None | Unknown,
+    python_version: Version | None | Unknown,
+) -> Verdict | tuple[Verdict, ...]:
+    here = Here(
+        torch_version if isinstance(torch_version, Version) else None,
+        torch_cuda if isinstance(torch_cuda, Version) else None,
+        torch_build == "cpu",
+        python_version if isinstance(python_version, Version) else None,
+        {it.name: it for it in companions} if isinstance(companions, tuple) else {},
+    )
+    groups = [to_be_told(group) for group in by_package(extensions)]
+    wrong = [group for group in groups if group and cause_of(group[0]) is not Cause.ABI]
+    if wrong:
+        return tuple(
+            _verdict(group, here, is_torch_there=torch_version is not None) for group in wrong
+        )
+    untold = next((it for it in extensions if it.unknown is not None), None)
+    if untold is not None:
+        return could_not_look(f"{short(untold.path)}: {untold.unknown}")
+    return _nothing_wrong(extensions, here)
+
+
+def _nothing_wrong(extensions: tuple[Extension, ...], here: Here) -> Verdict:
+    loaded = [group for group in by_package(extensions) if not to_be_told(group)]
+    if not extensions:
+        return does_not_apply("no compiled module that uses torch is installed")
+    if not loaded:
+        return does_not_apply("what keeps modules from being loaded is judged by extension-abi")
+    names = [named(group[0]) for group in loaded]
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ok(f"the compiled code of {joined(names[:3])}{more} loads with {here.torch}")
+
+
+def _verdict(group: list[Extension], here: Here, *, is_torch_there: bool) -> Verdict:
+    """What is wrong with one package, or one file."""
+    one, cause = group[0], cause_of(group[0])
+    if one.uses_torch is not False and not is_torch_there:
+        return _told(group, f"{named(one)} needs torch, which is not installed", [FITTING_TORCH])
+    if cause is Cause.DRIVER:
+        return _wants_driver(group)
+    message, found, fix = _WORDS[cause](group, here)
+    if one.package is None and cause in (Cause.TORCH_LIBRARY, Cause.TORCH_SYMBOL):
+        fix = again(one, None, here.torch_version or Version("0"))
+    return _told(group, message, fix, found)
+
+
+def _told(group: list[Extension], message: str, fix: list[str], found: str = "") -> Verdict:
+    one = group[0]
+    evidence = [Evidence(WOULD_FAIL_WITH, one.error or "")]
+    if found:
+        evidence.append(Evidence("found", found))
+    if built_for(one):
+        evidence.append(Evidence("built for", built_for(one)))
+    build = warn if one.package in GOES_ON_WITHOUT else fail
+    what = one.package or short(one.path)
+    return build(message, evidence=evidence, fix=fix, brief=f"{what} cannot be loaded")
+
+
+def _wants_driver(group: list[Extension]) -> Verdict:
+    """No fault of the installation: it is made for a machine with a driver."""
+    one = group[0]
+    return info(
+        f"{named(one)} needs the NVIDIA driver, which gives {one.missing_library}; here is none",
+        evidence=[
+            Evidence(WOULD_FAIL_WITH, one.error or ""),
+            Evidence("found", f"{needs(group)} {joined(one.missing_libraries)}"),
+        ],
+        fix=["run it where an NVIDIA driver is; in a container, start it with the GPUs"],
+    )
+
+
+_Words = tuple[str, str, list[str]]
+"""Message, what was found, what is to be done."""
+
+
+def _again(one: Extension, here: Here) -> list[str]:
+    if here.torch_version is None:
+        return [rebuild_line(one)] if one.package else [f"build {one.path} again"]
+    return again(one, here.companions.get(one.package or ""), here.torch_version)
+
+
+def _torch_library(group: list[Extension], here: Here) -> _Words:
+    one = group[0]
+    missing = [it for it in one.missing_libraries or (one.missing_library or "",) if _IS_TORCHS(it)]
+    kind = "this torch is a CPU build and " if here.is_cpu_build else "this torch "
+    has = {1: "does not have it", 2: "has neither"}.get(len(missing), "has none of them")
+    return (
+        f"{named(one)} does not fit {here.torch}",
+        f"{needs(group)} {joined(missing)}; {kind}{has}",
+        _again(one, here),
+    )
+
+
+_IS_TORCHS = re.compile(r"lib(c10|torch|caffe2)").match
+
+
+def _cuda_library(group: list[Extension], here: Here) -> _Words:
+    one = group[0]
+    library = one.missing_library or ""
+    told = re.match(r"lib(?:cudart|cublas|cublasLt|nvrtc|npp\w+)[\w.-]*?\.so\.(\d+)", library)
+    built = told[1] if told else (one.built_for_cuda or "").partition(".")[0]
+    missing = one.missing_libraries or (library,)
+    found = f"{needs(group)} {joined(missing)}, nowhere to be found"
+    if here.is_cpu_build:
+        cuda = f"CUDA {built}" if built else "CUDA"
+        message = f"{named(one)} is built for {cuda}, {here.torch} is a CPU build"
+        return message, found, _again(one, here)
+    if built and here.torch_cuda is not None and built != str(here.torch_cuda.major):
+        message = f"{named(one)} is built for CUDA {built}, {here.torch} for CUDA {here.torch_cuda}"
+        return message, found, _again(one, here)
+    toolkit = f"/usr/local/cuda-{built}/lib64" if built else "/usr/local/cuda/lib64"
+    return (
+        f"{named(one)} needs {library}, which is not there",
+        found,
+        [
+            f"install the NVIDIA package that has {library}",
+            f"or, with a toolkit installed: export LD_LIBRARY_PATH={toolkit}",
+        ],
+    )
+
+
+def _torch_symbol(group: list[Extension], here: Here) -> _Words:
+    one = group[0]
+    found = _uses(group)
+    if one.stable_abi:
+        companion = here.companions.get(one.package or "")
+        older = _again(one, here) if one.package in PAIRED else []
+        newer = newer_torch(companion)
+        return (
+            f"{named(one)} needs a newer torch than {here.torch_version or 'this'}",
+            found,
+            [*older, f"or {newer}" if older and newer != FITTING_TORCH else newer],
+        )
+    return f"{named(one)} does not fit {here.torch}", found, _again(one, here)
+
+
+def _uses(group: list[Extension]) -> str:
+    """`a.so needs 16 names that nothing defines: a(…), b(…), c(…) and 13 more`."""
+    one = group[0]
+    shown = [readable(name) for name in one.missing_symbols[:SHOWN_NAMES]]
+    count = max(one.missing_symbol_count, len(one.missing_symbols))
+    if count == 1:
+        return f"{needs(group)} {shown[0]}, which nothing defines"
+    rest = count - len(shown)
+    listed = f"{', '.join(shown)} and {rest} more" if rest else joined(shown)
+    return f"{needs(group)} {count} names that nothing defines: {listed}"
+
+
+def _other_symbol(group: list[Extension], here: Here) -> _Words:
+    one = group[0]
+    found = _uses(group) if one.missing_symbols else ""
+    return f"{named(one)} cannot be loaded: a name is undefined", found, _again(one, here)
+
+
+def _other_library(group: list[Extension], _here: Here) -> _Words:
+    one = group[0]
+    library = one.missing_library or ""
+    is_ffmpeg = re.match(r"lib(av|sw|postproc)\w+\.so", library) is not None
+    fix = (
+        ["sudo apt install ffmpeg", "or: conda install -c conda-forge ffmpeg"]
+        if is_ffmpeg
+        else [f"install the library that has {library}, or put its folder into LD_LIBRARY_PATH"]
+    )
+    what = f"FFmpeg's {library}" if is_ffmpeg else library
+    return (
+        f"{named(one)} needs {what}, which is not there",
+        f"{needs(group)} {joined(one.missing_libraries or (library,))}",
+        fix,
+    )
+
+
+def _system_version(group: list[Extension], _here: Here) -> _Words:
+    one = group[0]
+    version = system_version(one) or ""
+    which = "glibc" if version.startswith("GLIBC_") else "libstdc++"
+    fix = [rebuild_line(one)] if one.package else [f"build {one.path} on this machine"]
+    if which == "libstdc++" and "conda" in (one.error or ""):
+        fix.insert(0, "conda install -c conda-forge 'libstdcxx-ng>=13'")
+    return f"{named(one)} needs {version}, which this {which} does not have", files(group), fix
+
+
+def _python(group: list[Extension], here: Here) -> _Words:
+    one = group[0]
+    python = f"Python {here.python_version}" if here.python_version else "another one"
+    fix = [reinstall_line(one)] if one.package else [f"build {one.path} for {python}"]
+    if one.package in PAIRED:
+        fix = _again(one, here)
+    return (
+        f"{named(one)} is compiled for Python {one.built_for_python}, this is {python}",
+        f"{files(group)}, and no such module for this Python",
+        fix,
+    )
+
+
+def _unreadable(group: list[Extension], here: Here) -> _Words:
+    one = group[0]
+    found = files(group) if len(group) > 1 else ""
+    if re.search(r"dynamically load|only ET_DYN", one.error or ""):
+        link = "link it as a shared library, with -shared and -fPIC"
+        return f"{named(one)} is no shared library", found, [link]
+    fix = [reinstall_line(one)] if one.package else [f"build {one.path} again"]
+    if one.package in PAIRED:
+        fix = _again(one, here)
+    return f"{named(one)} cannot be loaded", found, fix
+
+
+_WORDS = {
+    Cause.TORCH_LIBRARY: _torch_library,
+    Cause.CUDA_LIBRARY: _cuda_library,
+    Cause.TORCH_SYMBOL: _torch_symbol,
+    Cause.OTHER_SYMBOL: _other_symbol,
+    Cause.OTHER_LIBRARY: _other_library,
+    Cause.SYSTEM_VERSION: _system_version,
+    Cause.PYTHON: _python,
+    Cause.UNREADABLE: _unreadable,
+}

@@ -1,0 +1,3 @@
+int trial();
+
+int main() { return trial(); }
