@@ -53,6 +53,22 @@ def test_a_missing_version_has_other_words_than_a_missing_symbol() -> None:
     )
 
 
+def test_a_part_that_torchs_cudnn_lacks_and_finds_elsewhere_is_a_warning() -> None:
+    part = library(
+        name="libcudnn_engines_tensor_ir.so.9",
+        winner="/usr/lib/x86_64-linux-gnu/libcudnn_engines_tensor_ir.so.9",
+        loser="/env/nvidia/cudnn/lib/libcudnn.so.9",
+        reason="ld.so.cache",
+    )
+
+    verdict = judged(part)
+
+    assert verdict.status is Status.WARN
+    assert verdict.evidence[0].value.endswith("CUDNN_STATUS_SUBLIBRARY_VERSION_MISMATCH")
+    assert "has no libcudnn_engines_tensor_ir.so.9 beside it" in verdict.message
+    assert "libcudnn.so.9 again" in verdict.fix[0]
+
+
 def test_the_loaders_own_text_is_quoted_where_it_is_known() -> None:
     text = "/env/libcusparse.so.12: undefined symbol: __nvJitLinkComplete_12_4"
 

@@ -451,6 +451,28 @@ def test_a_copy_on_the_library_path_that_lacks_a_symbol_is_fatal(cuda_torch: Cud
     )
 
 
+@pytest.mark.parametrize(("opens_it", "expected"), [(True, 1), (False, 0)])
+def test_a_part_that_cudnn_opens_and_does_not_have_is_found_elsewhere(
+    cuda_torch: CudaTorch, opens_it: bool, expected: int
+) -> None:
+    cudnn = cuda_torch.build("nvidia/cudnn/lib/libcudnn.so.9")
+    name = "libcudnn_engines_tensor_ir.so" if opens_it else "libcudnn_heuristic.so"
+    cuda_torch.build("nvidia/cudnn/lib/libcudnn_graph.so.9", code=f'const char *part = "{name}";')
+    cuda_torch.build_torch("$ORIGIN/../../nvidia/cu13/lib:$ORIGIN/../../nvidia/cudnn/lib", cudnn)
+    part = cuda_torch.build("toolkit/libcudnn_engines_tensor_ir.so.9")
+    cuda_torch.build("toolkit/libcudnn_graph.so.9")
+    cuda_torch.environ["LD_LIBRARY_PATH"] = str(part.parent)
+
+    shadowed = cuda_torch.facts()["shadowed_libraries"]
+
+    found = [it for it in shadowed if it.name == "libcudnn_engines_tensor_ir.so.9"]
+    assert len(found) == expected
+    for library in found:
+        assert library.winner == str(part)
+        assert library.loser == str(cudnn)
+        assert library.reason == "LD_LIBRARY_PATH"
+
+
 def _said_by_ctypes(paths: list[Path], environ: dict[str, str]) -> str:
     code = "import ctypes, sys\nfor path in sys.argv[1:]: ctypes.CDLL(path)"
     child = subprocess.run(

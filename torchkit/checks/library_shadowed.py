@@ -3,7 +3,8 @@
 ## What it looks at
 For CUDA's libraries, libgomp and libstdc++: which copy the dynamic loader takes for torch
 (RPATH, LD_LIBRARY_PATH, RUNPATH, ld.so.cache, default folders), which copy it passes over,
-and whether the one it takes has the symbol versions that are asked for.
+and whether the one it takes has the symbol versions that are asked for. For cuDNN also the parts
+that it opens by name and that its package did not bring.
 
 ## Why it matters
 torch is tested with the libraries it pins. Another cuDNN, nvJitLink or NCCL in front of them
@@ -35,7 +36,13 @@ def judge(
     fatal = [library for library in shadowed_libraries if library.missing]
     first = (fatal or list(shadowed_libraries))[0]
     evidence = [
-        Evidence("found", f"{it.winner} wins over {it.loser}", it.reason)
+        Evidence(
+            "found",
+            f"{it.loser} has no {it.name} beside it, {it.winner} is taken"
+            if _is_part_from_elsewhere(it)
+            else f"{it.winner} wins over {it.loser}",
+            it.reason,
+        )
         for it in shadowed_libraries[:4]
     ]
     folder = first.winner.rpartition("/")[0]
@@ -60,6 +67,8 @@ def judge(
             fix=fix,
             brief=f"another {first.name} is loaded",
         )
+    if _is_part_from_elsewhere(first):
+        return _part_from_elsewhere(first, evidence, fix)
     more = len(shadowed_libraries) - 1
     return warn(
         f"{first.winner} is loaded instead of torch's own {first.name}"
@@ -67,6 +76,25 @@ def judge(
         evidence=evidence,
         fix=fix,
         brief=f"another {first.name} is loaded",
+    )
+
+
+def _is_part_from_elsewhere(library: Library) -> bool:
+    """Whether torch's copy has no such file at all: a part of cuDNN that its package left out."""
+    loser = library.loser.rpartition("/")[2]
+    return loser.partition(".so")[0] != library.name.partition(".so")[0]
+
+
+def _part_from_elsewhere(first: Library, evidence: list[Evidence], fix: list[str]) -> Verdict:
+    core = first.loser.rpartition("/")[2]
+    return warn(
+        f"torch's own {core} has no {first.name} beside it, and {first.winner} is taken instead",
+        evidence=[
+            Evidence("may fail with", "cuDNN error: CUDNN_STATUS_SUBLIBRARY_VERSION_MISMATCH"),
+            *evidence,
+        ],
+        fix=[f"install the package that brings {core} again, in the version torch pins", *fix],
+        brief=f"a part of another cuDNN is loaded ({first.name})",
     )
 
 

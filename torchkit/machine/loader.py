@@ -294,6 +294,22 @@ class Loader:
                     offers[path] = Loaded(soname, path, folder.why, elf.soname, str(needed_by))
         return tuple(offers.values())
 
+    def names_in_reach(self, pattern: re.Pattern[str], *, needed_by: Path) -> tuple[str, ...]:
+        """Names of files in the folders and the cache that are searched on behalf of a library."""
+        if self.not_simulated is not None:
+            return ()
+        self._start()
+        caller = self._map_of(needed_by)
+        if caller is None:
+            return ()
+        names = [name for name in self._cache if pattern.fullmatch(name)]
+        for folders in self._searched(needed_by.name, caller):
+            for folder in folders:
+                if folder.text and folder.why != FROM_CACHE and self._has(folder.text):
+                    listed = self._system.names_in(self._absolute(folder.text))
+                    names += [name for name in listed if pattern.fullmatch(name)]
+        return tuple(dict.fromkeys(names))
+
     def elf(self, path: Path | str) -> Elf | Unknown:
         """The file, read once."""
         return self._read(str(path))[0]

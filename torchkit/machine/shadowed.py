@@ -19,6 +19,8 @@ _WATCHED = re.compile(
 )
 """Libraries that a torch brings along, and that often lie elsewhere on the machine, too."""
 
+_CHUNK_BYTES = 1024**2
+
 _OPENED_LATER = {"libcudnn": r"libcudnn_\w+\.so", "libnvrtc": r"libnvrtc-builtins\.so"}
 """What a library opens by name when it is first used, beside what it needs from the start."""
 
@@ -45,6 +47,53 @@ def shadowed_libraries(torch: TorchLibraries, course: TorchImport) -> Iterator[L
                 missing=None if problem is None else problem.version,
                 needed_by=None if needed_by is None else Path(needed_by).name,
             )
+    yield from _cudnn_parts_from_elsewhere(torch, taken)
+
+
+def _cudnn_parts_from_elsewhere(
+    torch: TorchLibraries, taken: dict[str, Loaded]
+) -> Iterator[Library]:
+    """Parts that torch's own cuDNN opens by name, does not have beside it, and finds elsewhere.
+
+    `loser` is then the cuDNN whose part is missing. It refuses a part of another version:
+    CUDNN_STATUS_SUBLIBRARY_VERSION_MISMATCH (https://github.com/pytorch/pytorch/issues/185512).
+    """
+    core = next((it for name, it in taken.items() if name.startswith("libcudnn.so.")), None)
+    if core is None or not torch.is_own(core.path):
+        return
+    beside = torch.system.names_in(core.path.parent)
+    suffix = core.name.removeprefix("libcudnn")
+    parts = re.compile(rf"libcudnn_\w+{re.escape(suffix)}")
+    for name in torch.loader.names_in_reach(parts, needed_by=core.path):
+        if name in beside or not _is_opened_by_cudnn(torch.system, core.path.parent, name):
+            continue
+        found = torch.loader.find_for(name, needed_by=core.path)
+        if found is not None:
+            yield Library(
+                name=name,
+                winner=str(tidy(torch.system, found.path)),
+                reason=_reason(torch.system, found),
+                loser=str(tidy(torch.system, core.path)),
+                needed_by=core.name,
+            )
+
+
+def _is_opened_by_cudnn(system: System, folder: Path, name: str) -> bool:
+    """Whether a library of this cuDNN holds the name: `libcudnn_engines_tensor_ir.so` and more."""
+    wanted = name.partition(".so")[0].encode() + b".so"
+    for library in system.names_in(folder):
+        if not re.match(r"libcudnn(_graph)?\.so\.", library):  # the two that open others
+            continue
+        try:
+            with system.open(folder / library) as file:
+                before = b""
+                while chunk := file.read(_CHUNK_BYTES):
+                    if wanted in before + chunk:
+                        return True
+                    before = chunk[-len(wanted) :]
+        except OSError:
+            continue
+    return False
 
 
 def _reason(system: System, found: Loaded) -> str:
