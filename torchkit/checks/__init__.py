@@ -14,6 +14,7 @@ and more than one is wrong: each becomes a finding with the check's id.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -80,6 +81,7 @@ class Check:
         return code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
 
 
+@functools.cache
 def check_ids() -> tuple[str, ...]:
     """Ids of all checks, sorted."""
     names = (path.stem for path in Path(__file__).parent.glob("[a-z]*.py"))
