@@ -1,5 +1,5 @@
 # What a contributor types. Every target makes its own virtual environment when there is none.
-#   make run     install torchkit with torch, then look at this machine
+#   make run     install torchkit with torch, look at this machine, then at an example's layers
 #   make test    all tests
 #   make lint    format, lint, types, generated documents
 #   make docs    write the generated documents
@@ -14,6 +14,7 @@ BIN     = $(VENV)/bin
 
 run: $(VENV)/.installed
 	$(BIN)/torchkit env
+	$(BIN)/torchkit summary examples/usnet.py:USNet --input 1,256,256 --batch-size 20
 
 test: $(VENV)/.developing
 	$(BIN)/python -m pytest $(ARGS)
@@ -30,6 +31,7 @@ docs: $(VENV)/.developing
 bench: $(VENV)/.developing
 	$(BIN)/python benchmarks/env.py
 	$(BIN)/python benchmarks/binaries.py
+	$(BIN)/python benchmarks/summary.py
 
 matrix: $(VENV)/.developing
 	$(BIN)/python tools/matrix.py $(ARGS)

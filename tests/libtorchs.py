@@ -80,6 +80,10 @@ def make_libtorch(
     header = folder / "include" / "torch" / "csrc" / "api" / "include" / "torch" / "torch.h"
     header.parent.mkdir(parents=True)
     header.write_text("#pragma once\n")
+    for name in ("c10/macros/Export.h", "ATen/Tensor.h"):
+        other = folder / "include" / name
+        other.parent.mkdir(parents=True)
+        other.write_text("#pragma once\n")
     config = folder / "share" / "cmake" / "Torch" / "TorchConfig.cmake"
     config.parent.mkdir(parents=True)
     config.write_text(CONFIG.format(flags=option if sets_abi else ""))

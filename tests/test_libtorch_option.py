@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -61,6 +63,40 @@ def test_one_that_fits_is_what_to_build_with(cli: Cli, new_abi: Path, tmp_path: 
     assert folder["commands"] == [f"cmake -DCMAKE_PREFIX_PATH={new_abi} -S . -B build"]
     assert packed["commands"][0] == f"unzip -q {archive}"
     assert packed["commands"][1].startswith('cmake -DCMAKE_PREFIX_PATH="$PWD/libtorch"')
+
+
+@pytest.mark.skipif(not all(map(shutil.which, ("unzip", "cmake"))), reason="needs unzip and cmake")
+@pytest.mark.parametrize("prefix", ["libtorch", "libtorch-2.5.1", "my torch", "."])
+def test_the_lines_that_are_printed_unpack_and_configure(
+    cli: Cli, new_abi: Path, tmp_path: Path, prefix: str
+) -> None:
+    archive = zipped(new_abi, tmp_path / "a b.zip", prefix=prefix)
+    (tmp_path / "CMakeLists.txt").write_text(
+        "cmake_minimum_required(VERSION 3.12...3.18)\nproject(own LANGUAGES NONE)\n"
+        "set_property(GLOBAL PROPERTY TARGET_SUPPORTS_SHARED_LIBS TRUE)\n"
+        "find_package(Torch REQUIRED)\n"
+    )
+
+    (packed,) = report(cli, "--libtorch", archive)["artifacts"]
+    done = subprocess.run(
+        ["bash", "-ec", "\n".join(packed["commands"])],
+        cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_same_one_is_read_and_shown_once(cli: Cli, new_abi: Path) -> None:
+    data = report(cli, "--libtorch", new_abi, "--libtorch", f"{new_abi}/lib/..")
+
+    assert len(data["artifacts"]) == 1
+
+
+def test_an_empty_path_is_bad_usage(cli: Cli) -> None:
+    ended = cli("env", "--facts", MACHINE, "--libtorch", "")
+
+    assert ended.code == 2
+    assert "empty path" in ended.stderr
 
 
 def test_one_that_does_not_fit_gets_the_download_that_does(cli: Cli, old_abi: Path) -> None:

@@ -112,7 +112,9 @@ def test_a_package_is_found_broken_just_when_none_of_its_files_can_do_the_work(
         assert found == []
     else:
         assert [it.status for it in found] == ["fail"]
-        assert found[0].would_fail_with in truths
+        # a package that looks for a build by torch's version says in its own words that none fits
+        is_of_other_torchs = "has builds for torch" in found[0].message
+        assert is_of_other_torchs or found[0].would_fail_with in truths
 
 
 def test_a_file_that_is_not_installed_is_judged_as_the_loader_does(beside: Beside) -> None:

@@ -112,7 +112,7 @@ class Package:
         said = [it for it in own if it.status in ("fail", "warn")]
         if any(it.status == "crash" for it in self.found):
             return "CRASH"
-        if any(it.would_fail_with not in self.truths for it in own):
+        if any(it.would_fail_with and it.would_fail_with not in self.truths for it in own):
             return "WRONG TEXT"
         wants_driver = all("libcuda.so" in str(self.together[path]) for path in self.broken)
         if wants_driver:

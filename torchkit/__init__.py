@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from torchkit.api import summary
     from torchkit.commands.env import run as env
     from torchkit.errors import TorchkitError
 
-__all__ = ["TorchkitError", "__version__", "env"]
+__all__ = ["TorchkitError", "__version__", "env", "summary"]
 __version__ = "0.1.0"
 
 
@@ -21,6 +22,10 @@ def __getattr__(name: str) -> Any:
         from torchkit.commands.env import run
 
         return run
+    if name == "summary":
+        from torchkit.api import summary
+
+        return summary
     if name == "TorchkitError":
         from torchkit.errors import TorchkitError
 

@@ -169,6 +169,78 @@ def env(
     emit(report, chosen, output=output, strict=strict, quiet=quiet, redact=redact)
 
 
+@app.command(
+    cls=LeanCommand,
+    epilog="Example: torchkit summary model.py:Net --input 1,256,256 --batch-size 20",
+)
+def summary(
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="TARGET|FILE",
+            help="A model (model.py:Net, package.module:Net, model.py:Net(10)) or a weights file.",
+            show_default=False,
+        ),
+    ],
+    input_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--input",
+            metavar="SPEC",
+            help="An input: 1,256,256 or 128:int64 or ids=128:int64 or @batch.pt; repeatable.",
+        ),
+    ] = None,
+    batch_size: Annotated[int, typer.Option(help="Put in front of each --input.")] = 1,
+    no_batch: Annotated[bool, typer.Option("--no-batch", help="Put no batch in front.")] = False,
+    dtype: Annotated[
+        str | None, typer.Option(metavar="DTYPE", help="Of inputs that name none.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:0 or mps.")] = "cpu",
+    depth: Annotated[int, typer.Option(help="Fold the tree below; JSON has all.")] = 3,
+    columns: Annotated[
+        str,
+        typer.Option(metavar="A,B", help="Which columns text shows, e.g. type,output,params."),
+    ] = "",
+    train: Annotated[bool, typer.Option("--train", help="In train mode instead of eval.")] = False,
+    run: Annotated[
+        bool, typer.Option("--run", help="Compute for real instead of shapes only.")
+    ] = False,
+    engine: Annotated[
+        str, typer.Option(help="torchkit, or the classic table by torchsummary.")
+    ] = "torchkit",
+    optimizer: Annotated[
+        str, typer.Option(help="none, sgd or adam, for the memory that training takes.")
+    ] = "adam",
+    compare: Annotated[
+        str | None,
+        typer.Option(metavar="TARGET|FILE", help="Say how another model or a checkpoint differs."),
+    ] = None,
+    format: FormatOption = Format.TEXT,
+    as_json: JsonOption = False,
+    output: OutputOption = None,
+    strict: StrictOption = False,
+    quiet: QuietOption = False,
+    redact: RedactOption = True,
+) -> None:
+    """Show layers, shapes, parameters, FLOPs and memory.
+
+    Of a model, from one forward; or what a weights file holds, without running anything in it.
+    """
+    from torchkit.commands import summary_run
+    from torchkit.commands.summary import Question
+
+    question = Question(
+        target=target, inputs=input_ or (), batch_size=batch_size, no_batch=no_batch,
+        dtype=dtype, device=device, depth=depth, columns=columns, train=train, run=run,
+        engine=engine, optimizer=optimizer, compare=compare,
+    )  # fmt: skip
+    emit(
+        summary_run.run(question),
+        Format.JSON if as_json else format,
+        output=output, strict=strict, quiet=quiet, redact=redact,
+    )  # fmt: skip
+
+
 @app.command(cls=LeanCommand, epilog="Example: torchkit schema > report.schema.json")
 def schema(output: OutputOption = None) -> None:
     """Print the JSON Schema of every report."""

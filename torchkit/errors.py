@@ -20,3 +20,7 @@ class TorchkitError(Exception):
 
 class BadInput(TorchkitError):  # noqa: N818 - it is what the user gave, not an accident
     """An option, expression or file that cannot be used as it is."""
+
+
+class BadTarget(TorchkitError):  # noqa: N818 - same
+    """A TARGET that is not there, or that fails while it is imported or made."""

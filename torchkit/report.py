@@ -157,11 +157,15 @@ class Failure:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything a subcommand has to say. `facts` and `totals` are ready for JSON."""
+    """Everything a subcommand has to say. `facts` and `totals` are ready for JSON.
+
+    `views` are what people see in place of `tables`, where those are long: JSON has all rows.
+    """
 
     command: str
     findings: tuple[Finding, ...] = ()
     tables: tuple[Table, ...] = ()
+    views: tuple[Table, ...] = ()
     artifacts: tuple[Artifact, ...] = ()
     facts: Mapping[str, Json] = field(default_factory=dict)
     totals: Mapping[str, Json] = field(default_factory=dict)
@@ -171,6 +175,11 @@ class Report:
     def of(self, *statuses: Status) -> tuple[Finding, ...]:
         """The findings with one of these statuses, in their order."""
         return tuple(finding for finding in self.findings if finding.status in statuses)
+
+    @property
+    def shown_tables(self) -> tuple[Table, ...]:
+        """The tables as people see them."""
+        return self.views or self.tables
 
     def is_told_by_another(self, finding: Finding) -> bool:
         """Whether the finding it is part of is there, and as bad."""

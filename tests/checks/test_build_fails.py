@@ -18,8 +18,14 @@ def failed(stage: str, error: str | None, **values: object) -> BuildTrial:
     return BuildTrial("/opt/libtorch", stage, False, error, **values)  # type: ignore[arg-type]
 
 
+def judged(*trials: BuildTrial, **changes: str | None) -> tuple[Verdict, ...]:
+    home = "/usr/local/cuda-13.0"
+    facts = {"cuda_home": home, "cmake_cuda_home": home, "nvcc_path": f"{home}/bin/nvcc"}
+    return judge(trials, **(facts | changes))
+
+
 def only(*trials: BuildTrial) -> Verdict:
-    (verdict,) = judge(trials)
+    (verdict,) = judged(*trials)
     return verdict
 
 
@@ -89,7 +95,7 @@ def test_the_step_and_a_compiler_that_builds_by_hand_are_the_source() -> None:
 
 
 def test_of_several_libtorchs_each_has_its_verdict_and_none_is_part_of_another() -> None:
-    verdicts = judge((failed("link", OLD), BUILT))
+    verdicts = judged(failed("link", OLD), BUILT)
 
     assert [it.status for it in verdicts] == [Status.FAIL, Status.OK]
     assert verdicts[0].part_of == ""
@@ -105,3 +111,29 @@ def test_without_a_trial_it_does_not_apply() -> None:
     assert found.status is Status.SKIP
     assert not found.verdict.applies
     assert "--probe" in found.verdict.message
+
+
+NO_CUDA = (
+    '-- Could NOT find CUDA (missing: CUDA_INCLUDE_DIRS CUDA_CUDART_LIBRARY) (found version "13.0")'
+)
+
+
+def test_a_toolkit_that_cmake_looks_for_elsewhere_is_not_called_incomplete() -> None:
+    (verdict,) = judged(
+        failed("configure", NO_CUDA, version="2.14.1+cu130"),
+        cmake_cuda_home="/usr/local",
+        nvcc_path="/usr/local/bin/nvcc",
+    )
+
+    assert evidence(verdict)["because"] == (
+        "CMake takes /usr/local for the CUDA toolkit, by /usr/local/bin/nvcc; "
+        "the toolkit is in /usr/local/cuda-13.0"
+    )
+    assert "-DCUDA_TOOLKIT_ROOT_DIR=/usr/local/cuda-13.0" in verdict.fix[0]
+
+
+def test_where_cmake_looks_in_the_right_folder_something_is_missing_there() -> None:
+    verdict = only(failed("configure", NO_CUDA, version="2.14.1+cu130"))
+
+    assert "headers or libcudart are missing" in evidence(verdict)["because"]
+    assert "install the whole CUDA toolkit 13.0" in verdict.fix[0]

@@ -204,7 +204,10 @@ def test_the_worst_of_several_troubles_is_named() -> None:
 def test_torchtext_ended_before_todays_torch() -> None:
     last = Companion("torchtext", "0.18.0+cpu", ">=2.3.0", None, "cpu")
 
-    assert judged("2.13.0+cpu", last).status is Status.FAIL
+    verdict = judged("2.13.0+cpu", last)
+
+    assert verdict.status is Status.FAIL
+    assert verdict.fix == ("pip uninstall -y torchtext   its last release is for torch 2.3",)
     assert judged("2.3.1+cpu", last).status is Status.OK
 
 

@@ -86,11 +86,14 @@ def test_a_check_judges_and_reads_nothing(check_id: str) -> None:
 
     ours = {name for name in imported if name.startswith("torchkit")}
     assert ours <= {
+        "torchkit.advice.cmake_cuda",
         "torchkit.advice.libtorch",
+        "torchkit.advice.libtorch_toolkit",
         "torchkit.advice.extensions",
         "torchkit.advice.lines",
         "torchkit.errors",
         "torchkit.knowledge.compat",
+        "torchkit.knowledge.meanings",
         "torchkit.machine.facts",
         "torchkit.report",
         "torchkit.requirements",

@@ -106,6 +106,19 @@ def test_modules_without_torchs_cpp_names_have_no_abi() -> None:
     assert (verdict.status, verdict.applies) == (Status.SKIP, False)
 
 
+def test_builds_for_other_torchs_alone_are_not_told_as_the_other_abi() -> None:
+    """vesin-torch 0.3.6 beside torch 2.13: it has builds for 2.3 to 2.7, and looks for its own."""
+    paths = [f"/site/vesin/torch-2.{minor}/lib/libvesin_torch.so" for minor in range(3, 8)]
+
+    verdict = judged(*(other_abi(path=path, package="vesin-torch") for path in paths))
+
+    assert verdict.status is Status.OK
+
+
+def test_torchao_goes_on_without_its_code_so_that_is_a_warning() -> None:
+    assert judged(other_abi(package="torchao")).status is Status.WARN
+
+
 def test_states_of_the_facts(finding: Callable[..., Finding]) -> None:
     known = {"torch_version": Version("2.13.0"), "extensions": (other_abi(),)}
 

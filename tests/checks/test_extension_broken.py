@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from collections.abc import Callable
 from typing import Any
 
@@ -282,7 +284,7 @@ def test_one_of_several_builds_for_ffmpeg_is_enough() -> None:
 def test_a_package_none_of_whose_files_finds_ffmpeg_is_told_to_install_it() -> None:
     verdict = judged(ffmpeg(4), ffmpeg(6))
 
-    assert verdict.message == "torchcodec 0.7 needs FFmpeg's libavutil.so.56, which is not there"
+    assert verdict.message.startswith("torchcodec 0.7 needs FFmpeg's libavutil.so.56 or .58")
     assert verdict.fix[0] == "sudo apt install ffmpeg"
 
 
@@ -296,10 +298,122 @@ def test_what_follows_from_another_file_is_not_what_is_quoted() -> None:
     assert evidence(verdict)["found"].startswith("torchvision/_C_base.so and 1 more need libc10")
 
 
+def test_every_ffmpeg_that_would_do_is_named() -> None:
+    verdict = judged(ffmpeg(4), ffmpeg(5), ffmpeg(6))
+
+    assert verdict.message == (
+        "torchcodec 0.7 needs FFmpeg's libavutil.so.56, .57 or .58, which is not there"
+    )
+
+
 def test_torchao_goes_on_without_its_code_so_that_is_a_warning() -> None:
     verdict = judged(lacking("libcudart.so.12", package="torchao", version="0.9.0"))
 
     assert verdict.status is Status.WARN
+    assert verdict.message.endswith("; torchao goes on without that code, more slowly")
+
+
+def test_a_library_beside_a_module_is_done_without_but_not_the_module_beside_a_library() -> None:
+    """As OpenMM's plugin for OpenCL beside the module `_openmmtorch`."""
+    plugin = lacking("libOpenCL.so.1", path=f"{SITE}/ops/libOpenCLPlugin.so", package="ops")
+    module = lacking("libopenblas.so.0", path=f"{SITE}/ops/_C.so", package="ops")
+
+    assert judged(plugin, fine("ops", f"{SITE}/ops/_C.so")).status is Status.OK
+    assert judged(module, fine("ops", f"{SITE}/ops/libops.so")).status is Status.FAIL
+
+
+def test_code_for_cuda_beside_code_for_the_cpu_that_loads_is_a_part() -> None:
+    """As sphericart-torch 2.0.4, whose import takes the library for CUDA only where it loads."""
+    told: dict[str, Any] = {"package": "sphericart-torch", "version": "2.0.4"}
+    stream = lacking("libnvrtc.so.12", path=f"{SITE}/sphericart/lib_cuda_stream.so", **told)
+    cpu = Extension(f"{SITE}/sphericart/lib.so", uses_torch=True, **told)
+
+    beside_cpu = judged(stream, cpu)
+    beside_cuda = judged(stream, cpu, torch="2.14.1+cu130", cuda="13.0")
+    alone = judged(stream, torch="2.14.1+cu130", cuda="13.0")
+
+    assert (beside_cpu.status, beside_cpu.fix) == (Status.INFO, ())
+    assert beside_cuda.status is Status.WARN
+    assert "a part of sphericart-torch 2.0.4" in beside_cuda.message
+    assert alone.status is Status.FAIL
+
+
+def test_what_other_files_need_is_no_mere_part() -> None:
+    """As torchaudio 2.8 for CUDA 12 beside CUDA 13: its import loads libtorchaudio.so."""
+    told: dict[str, Any] = {"package": "torchaudio", "version": "2.8.0"}
+    base = lacking("libcudart.so.12", path=f"{SITE}/torchaudio/lib/libtorchaudio.so", **told)
+    follower = lacking("libtorchaudio.so", path=f"{SITE}/torchaudio/lib/_torchaudio.so", **told)
+    loading = Extension(f"{SITE}/torchaudio/lib/_decoder.so", uses_torch=True, **told)
+
+    verdict = judged(base, follower, loading, torch="2.14.1+cu130", cuda="13.0")
+
+    assert verdict.status is Status.FAIL
+    assert evidence(verdict)["would fail with"] == f"libcudart.so.12: {GONE}"
+
+
+def test_a_library_that_is_missing_tells_more_than_a_name() -> None:
+    """torch-npu 2.14: `import torch_npu` says libhccl.so, which its libtorch_npu.so needs."""
+    profiler = without_names("aclAppLog", path=f"{SITE}/torch_npu/lib/libnpu_profiler.so")
+    base = lacking("libhccl.so", path=f"{SITE}/torch_npu/lib/libtorch_npu.so")
+    pair = [it._replace(package="torch-npu", version="2.14.0") for it in (profiler, base)]
+
+    verdict = judged(*pair)
+
+    assert evidence(verdict)["would fail with"] == f"libhccl.so: {GONE}"
+
+
+# --- a build for each torch
+
+
+def builds(*releases: str, loads: str = "", pattern: str = "vesin/torch-{}/lib/libv.so") -> Any:
+    """Files of a package that has one for each torch, of which those for `loads` load."""
+    made = []
+    for release in releases:
+        path = f"/envs/torch-2.13/lib/python3.11/site-packages/{pattern.format(release)}"
+        error = f"{path}: undefined symbol: _ZN5torch3newEv"
+        told = {"path": path, "error": error, "package": "vesin-torch", "version": "0.6.2"}
+        one = without_names("_ZN5torch3newEv", **told)
+        if release == loads:
+            one = Extension(path, "vesin-torch", "0.6.2", uses_torch=True)
+        made.append(one)
+    return made
+
+
+DGL = "dgl/graphbolt/libgraphbolt_pytorch_{}.so"
+
+
+def test_builds_for_other_torchs_do_no_harm_beside_the_one_for_this() -> None:
+    """vesin-torch 0.6.2 and its kin take the one of this torch's folder, and work."""
+    assert judged(*builds("2.3", "2.12", "2.13", loads="2.13")).status is Status.OK
+    patches = builds("2.1.0", "2.13.0", "2.13.1", loads="2.13.0", pattern=DGL)
+    assert judged(*patches).status is Status.OK
+
+
+def test_the_build_for_this_torch_is_judged_though_another_loads() -> None:
+    verdict = judged(*builds("2.12", "2.13", "2.14", loads="2.12"))
+
+    assert verdict.status is Status.FAIL
+    assert "torch-2.13/" in evidence(verdict)["would fail with"]
+
+
+def test_the_builds_that_there_are_are_told_where_none_is_for_this_torch() -> None:
+    verdict = judged(*builds("2.0.0", "2.2.1", "2.10.0", pattern=DGL))
+
+    assert verdict.status is Status.FAIL
+    assert verdict.message == (
+        "vesin-torch 0.6.2 has builds for torch 2.0.0 to 2.10.0, none for torch 2.13.0+cpu"
+    )
+    assert "would fail with" not in evidence(verdict)  # the package says so in words of its own
+    assert evidence(verdict)["found"] == "2.0.0, 2.2.1 and 2.10.0"
+
+
+def test_one_of_several_builds_for_cudas_is_enough() -> None:
+    pattern = "ops/_C_cuda{}.so"
+
+    assert judged(*builds("12", "13", loads="13", pattern=pattern)).status is Status.OK
+    assert judged(*builds("12", "13", pattern=pattern)).status is Status.FAIL
+    numbered = builds("1", "2", loads="2", pattern="ops/_C_{}.so")
+    assert judged(*numbered).status is Status.FAIL
 
 
 # --- who it is, and what to do
@@ -343,6 +457,27 @@ def test_the_fix_builds_the_package_again_from_where_it_came(
     assert judged(without_names("_ZN3c101xEv", **told)).fix == (line,)
 
 
+def test_a_package_that_came_compiled_is_not_to_be_installed_again_as_it_is() -> None:
+    compile_it = (
+        "or, where the index has its sources: pip install --no-binary ops --no-build-isolation "
+        "--force-reinstall --no-deps ops"
+    )
+    came = without_names("_ZN3c101xEv", package="ops", version="1.2", built_here=False)
+
+    unknown = judged(came)
+    older = judged(came, companions=(Companion("ops", "1.2", "<2.13,>=2.10"),))
+    newer = judged(came, companions=(Companion("ops", "1.2", ">=2.14"),))
+
+    assert unknown.fix == ("install the ops that is built for torch 2.13", compile_it)
+    assert older.fix == (
+        "pip install --upgrade --no-deps ops   if a newer release is built for torch 2.13",
+        compile_it,
+    )
+    assert (
+        newer.fix[0] == "install the ops that is built for torch 2.13; this one is for torch>=2.14"
+    )
+
+
 def test_a_file_beside_no_torch_says_so() -> None:
     verdict = judged(lacking("libc10.so", package=None, path="/b/_C.so"), torch=None)
 
@@ -371,7 +506,7 @@ def test_states_of_the_facts(finding: Callable[..., Finding]) -> None:
 
 @pytest.mark.parametrize(
     ("symbol", "words"),
-    [  # the right column is c++filt's, without what is in brackets
+    [
         ("_ZN5torch3jit17parseSchemaOrNameERKSsb", "torch::jit::parseSchemaOrName(…)"),
         ("_ZN3c105ErrorC2ENS_14SourceLocationE", "c10::Error::Error(…)"),
         ("_ZN3c105ErrorD1Ev", "c10::Error::~Error()"),
@@ -391,3 +526,27 @@ def test_states_of_the_facts(finding: Callable[..., Finding]) -> None:
 )
 def test_a_name_is_made_readable_where_that_is_plain(symbol: str, words: str) -> None:
     assert readable(symbol) == words
+
+
+@pytest.mark.skipif(shutil.which("c++filt") is None, reason="needs c++filt of binutils")
+@pytest.mark.parametrize(
+    "symbol",
+    [
+        "_ZN5torch3jit17parseSchemaOrNameERKSsb",
+        "_ZN3c105ErrorC2ENS_14SourceLocationE",
+        "_ZN3c105ErrorD1Ev",
+        "_ZNK2at10TensorBase5layerEv",
+        "_ZTVN5torch8autograd4NodeE",
+        "_ZN3c1019UndefinedTensorImpl10_singletonE",
+        "_Z16THPVariable_WrapN2at10TensorBaseE",
+        "_ZN3c103f32Ev",
+    ],
+)
+def test_a_readable_name_is_that_of_the_linkers_tool(symbol: str) -> None:
+    told = subprocess.run(
+        ["c++filt", symbol], capture_output=True, text=True, timeout=60, check=True
+    ).stdout.strip()
+
+    name, bracket, rest = told.removesuffix(" const").partition("(")
+    shown = "()" if rest == ")" else "(…)" if bracket else ""
+    assert readable(symbol) == name.replace("vtable for ", "vtable of ") + shown

@@ -65,3 +65,19 @@ def test_the_fix_is_the_download_for_this_machine(finding: Callable[..., Finding
 
 def test_nothing_given_is_nothing_to_judge(finding: Callable[..., Finding]) -> None:
     assert not finding("libtorch-broken", libtorchs=None).verdict.applies
+
+
+def test_a_folder_in_it_that_is_one_is_named_instead_of_a_download() -> None:
+    problem = "it is none itself, there is one in its folder my libtorch"
+    above = Libtorch("/opt", problem=problem, error="e", subfolder="/opt/my libtorch")
+
+    (verdict,) = judge((above,))
+
+    assert verdict.fix == ("name it: --libtorch '/opt/my libtorch'",)
+
+
+def test_the_problem_is_told_once() -> None:
+    (verdict,) = judge((Libtorch("/opt/libtorch", problem="it is no zip", error="unzip stops"),))
+
+    assert "it is no zip" in verdict.message
+    assert "it is no zip" not in [it.value for it in verdict.evidence]

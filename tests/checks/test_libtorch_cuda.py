@@ -34,6 +34,8 @@ def all_judged(libtorch: Libtorch = LIBTORCH, **changes: Any) -> tuple[Verdict, 
         "gpus": (A100,),
         "nvcc_version": Version("12.4.131"),
         "cuda_home": "/usr/local/cuda-12.4",
+        "cmake_cuda_home": "/usr/local/cuda-12.4",
+        "nvcc_path": "/usr/local/cuda-12.4/bin/nvcc",
         "gcc_version": Version("12.2.0"),
         "os_system": "linux",
         "is_wsl": False,
@@ -202,3 +204,41 @@ def test_states_of_the_facts(finding: Callable[..., Finding]) -> None:
     assert judged(driver_version=Unknown("hung"), driver_cuda=Version("12.4")).status is Status.OK
     assert judged(gpus=Unknown("hung")).status is Status.SKIP
     assert not finding("libtorch-cuda", libtorchs=None).verdict.applies
+
+
+# --- where CMake looks for the toolkit
+
+
+def test_where_cmake_looks_in_another_folder_it_is_told_where_the_toolkit_is() -> None:
+    verdict = judged(cmake_cuda_home="/usr/local", nvcc_path="/usr/local/bin/nvcc")
+
+    assert verdict.status is Status.WARN
+    assert "CMake takes /usr/local for the CUDA toolkit, by /usr/local/bin/nvcc" in verdict.message
+    assert verdict.evidence[0].value == NO_TOOLKIT
+    assert verdict.fix == (
+        "name the toolkit: cmake -DCUDA_TOOLKIT_ROOT_DIR=/usr/local/cuda-12.4 …",
+        "or export PATH=/usr/local/cuda-12.4/bin:$PATH",
+    )
+
+
+def test_a_toolkit_that_only_cuda_home_names_is_given_to_cmake_with_its_compiler() -> None:
+    verdict = judged(cmake_cuda_home="/usr/local/cuda-11.8")
+
+    assert verdict.status is Status.WARN
+    assert "not what CUDA_HOME names" in verdict.message
+    assert NO_TOOLKIT not in [it.value for it in verdict.evidence]  # it builds, with the other
+    assert "-DCMAKE_CUDA_COMPILER=/usr/local/cuda-12.4/bin/nvcc" in verdict.fix[0]
+
+
+def test_a_machine_that_was_saved_before_this_was_looked_at_is_not_accused() -> None:
+    verdict = judged(cmake_cuda_home=Unknown("it was not told"))
+
+    assert verdict.status is Status.OK
+
+
+def test_a_library_on_every_command_line_that_the_toolkit_lacks_stops_the_link() -> None:
+    verdict = judged(LIBTORCH._replace(missing_on_link_line="libnvrtc.so"))
+
+    assert verdict.status is Status.FAIL
+    assert verdict.evidence[0].value.startswith("cannot find -lCUDA_nvrtc_LIBRARY-NOTFOUND")
+    assert verdict.fix == ("install all of the CUDA 12.4 toolkit, with libnvrtc.so",)

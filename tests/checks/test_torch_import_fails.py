@@ -146,3 +146,10 @@ def test_a_missing_requirement_is_installed_alone() -> None:
 
     assert "needs typing-extensions, which is not installed" in verdict.message
     assert verdict.fix == ("pip install typing-extensions",)
+
+
+def test_a_module_of_torchs_own_wheel_is_not_installed_alone() -> None:
+    verdict = judged("ModuleNotFoundError: No module named 'torchgen'")
+
+    assert "is not whole" in verdict.message
+    assert verdict.fix[0].startswith("pip install --force-reinstall torch==")

@@ -288,7 +288,12 @@ def test_without_a_launcher_the_line_to_paste_is_told(cli: Any, monkeypatch: Any
 @pytest.mark.parametrize(
     "option", [["--get", "torch_version"], ["--list"], ["--compare", "x.json"]]
 )
-def test_an_option_that_asks_for_another_answer_is_refused(cli: Any, option: list[str]) -> None:
+def test_an_option_that_asks_for_another_answer_is_refused(
+    cli: Any, monkeypatch: pytest.MonkeyPatch, option: list[str]
+) -> None:
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "1")
+
     ended = cli("env", "--all-ranks", *option)
 
     assert ended.code == 2

@@ -20,7 +20,7 @@ else:
     import tomli as tomllib  # type: ignore[import-not-found, unused-ignore]  # only there below 3.11
 
 FOLDER = Path(torchkit.knowledge.__file__).parent
-NAMES = ("torch", "cuda", "gpus", "systems", "libtorch", "windows", "build_errors")
+NAMES = ("torch", "cuda", "gpus", "systems", "libtorch", "windows", "build_errors", "meanings")
 
 
 def content(name: str) -> dict[str, Any]:

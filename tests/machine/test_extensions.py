@@ -291,7 +291,11 @@ def test_a_module_of_the_stable_abi_is_found_whether_or_not_it_needs_libtorch(
 
 
 def test_a_module_of_another_python_is_named_as_python_would(place: Place) -> None:
-    path = compiled(place.site / f"ops/_C.{OTHER_TAG}.so", needs=[place.library("libc10.so")])
+    path = compiled(
+        place.site / f"ops/_C.{OTHER_TAG}.so",
+        defines=["PyInit__C"],
+        needs=[place.library("libc10.so")],
+    )
     (place.site / "ops/__init__.py").touch()
     place.install("ops", f"ops/{path.name}")
 
@@ -316,7 +320,7 @@ def test_a_module_of_another_python_does_no_harm_beside_one_for_this(
 ) -> None:
     c10 = place.library("libc10.so")
     for name in (f"_C.{OTHER_TAG}.so", beside):
-        compiled(place.site / "ops" / name, needs=[c10])
+        compiled(place.site / "ops" / name, defines=["PyInit__C"], needs=[c10])
     place.install("ops", f"ops/_C.{OTHER_TAG}.so", f"ops/{beside}")
 
     extension = place.only()
@@ -328,10 +332,97 @@ def test_a_module_of_another_python_does_no_harm_beside_one_for_this(
 def test_a_python_without_the_gil_takes_no_abi3_module(place: Place) -> None:
     place.free_threaded = True
     place.tag = "cpython-313t-x86_64-linux-gnu"
-    compiled(place.site / "ops/_C.abi3.so", needs=[place.library("libc10.so")])
+    c10 = place.library("libc10.so")
+    compiled(place.site / "ops/_C.abi3.so", defines=["PyInit__C"], needs=[c10])
     place.install("ops", "ops/_C.abi3.so")
 
     assert [it.built_for_python for it in place.fact() if it.package == "ops"] == ["abi3"]
+
+
+def test_a_library_that_is_loaded_by_its_path_goes_with_every_python(place: Place) -> None:
+    """As torchao's `_C_mxfp8.cpython-310-….so` does, which is no module."""
+    path = compiled(place.site / f"ops/_C.{OTHER_TAG}.so", needs=[place.library("libc10.so")])
+    place.install("ops", f"ops/{path.name}")
+
+    extension = place.only()
+
+    assert place.really_load(path) is None
+    assert (extension.error, extension.built_for_python) == (None, None)
+
+
+def test_what_other_packages_bring_is_not_missing_along_a_chain_of_builds(place: Place) -> None:
+    """As featomic-torch needs a library of metatomic-torch, and that one of metatensor-core."""
+    c10 = place.library("libc10.so")
+    base = compiled(place.site / "core/lib/libcore.so", defines=["core"])
+    for release, names in (("2.3", ["_ZN3c104goneEv"]), ("2.13", [])):
+        inner = place.site / f"inner/torch-{release}/lib/libinner.so"
+        compiled(inner, uses=["core", *names], needs=[base, c10])
+        compiled(place.site / f"outer/torch-{release}/lib/libouter.so", needs=[inner, c10])
+    place.install("core", "core/lib/libcore.so")
+    for name in ("inner", "outer"):
+        files = [f"{name}/torch-{release}/lib/lib{name}.so" for release in ("2.3", "2.13")]
+        place.install(name, *files)
+
+    told = {it.path.removeprefix(f"{place.site}/"): it for it in place.fact()}
+
+    assert {path.rpartition("/lib/")[0]: it.error is None for path, it in told.items()} == {
+        "inner/torch-2.3": False,
+        "inner/torch-2.13": True,
+        "outer/torch-2.3": False,
+        "outer/torch-2.13": True,
+    }
+    assert told["outer/torch-2.3/lib/libouter.so"].missing_library == "libinner.so"
+
+
+@pytest.mark.parametrize("name", ["libcudart.so.11.0", "libtorch_cuda.so"])
+def test_a_copy_of_cuda_that_another_package_keeps_is_not_for_everyone(
+    place: Place, name: str
+) -> None:
+    copy = compiled(place.site / "other/lib" / name)
+    path = compiled(place.site / "ops/_C.so", needs=[copy, place.library("libc10.so")])
+    place.install("other", f"other/lib/{name}")
+    place.install("ops", "ops/_C.so")
+
+    extension = place.only()
+
+    assert extension.missing_library == name
+    assert extension.error == place.really_load(path)
+
+
+def test_names_of_a_sibling_that_cannot_be_loaded_stay_missing(place: Place) -> None:
+    """As in torch-npu, whose libraries all need one of Ascend's in the end."""
+    c10 = place.library("libc10.so")
+    gone = compiled(place.site / "gone/libhccl.so")
+    compiled(place.site / "ops/libops.so", defines=["ops_base"], needs=[gone, c10])
+    path = compiled(place.site / "ops/libprofiler.so", uses=["ops_base", "ops_log"], needs=[c10])
+    shutil.rmtree(place.site / "gone")
+    place.install("ops", "ops/libops.so", "ops/libprofiler.so")
+
+    told = {Path(it.path).name: it for it in place.fact()}
+
+    assert told["libprofiler.so"].error == place.really_load(path)
+    assert set(told["libprofiler.so"].missing_symbols) == {"ops_base", "ops_log"}
+
+
+@pytest.mark.parametrize(
+    ("wheel", "installer", "built_here"),
+    [
+        ("Root-Is-Purelib: false\nTag: cp311-cp311-linux_x86_64\n", "pip", True),
+        ("Tag: cp39-abi3-manylinux_2_17_x86_64\nTag: cp39-abi3-manylinux2014_x86_64", "uv", False),
+        ("Tag: py3-none-any\r\n", "pip", False),
+        ("Tag: cp311-cp311-linux_x86_64\n", "conda", None),
+        ("no tag", "pip", None),
+    ],
+)
+def test_the_tag_of_its_wheel_tells_where_a_package_was_compiled(
+    place: Place, wheel: str, installer: str, built_here: bool | None
+) -> None:
+    compiled(place.site / "ops/_C.so", needs=[place.library("libc10.so")])
+    metadata = place.install("ops", "ops/_C.so")
+    (metadata / "WHEEL").write_text(wheel)
+    (metadata / "INSTALLER").write_text(f"{installer}\n")
+
+    assert place.only().built_here is built_here
 
 
 def test_what_a_package_loads_itself_before_is_not_missing(place: Place) -> None:

@@ -25,6 +25,7 @@ from tests.libtorchs import (
     run,
     zipped,
 )
+from torchkit.checks.libtorch_cuda import NO_NVRTC
 from torchkit.errors import BadInput
 from torchkit.machine.facts import Facts, Libtorch
 from torchkit.machine.libtorch_files import libtorch_file_facts
@@ -79,7 +80,9 @@ def test_folder_zip_and_wheel_tell_the_same(abi: int, tmp_path: Path) -> None:
 
     assert [it.kind for it in found] == ["folder", "folder", "zip", "wheel", "folder", "folder"]
     same = {
-        it._replace(path="", kind="", cmake_prefix=None, is_debug=None, not_read=None)
+        it._replace(
+            path="", kind="", cmake_prefix=None, folder_inside=None, is_debug=None, not_read=None
+        )
         for it in found
     }
     (libtorch,) = same
@@ -88,6 +91,7 @@ def test_folder_zip_and_wheel_tell_the_same(abi: int, tmp_path: Path) -> None:
     assert libtorch.problem is libtorch.error is None
     assert found[0].cmake_prefix == found[1].cmake_prefix == str(folder)
     assert found[2].cmake_prefix is None
+    assert [it.folder_inside for it in found[:4]] == [None, None, "libtorch", "torch"]
 
 
 @needs_compiler
@@ -213,6 +217,39 @@ def test_a_folder_and_a_zip_without_one(tmp_path: Path) -> None:
 
 
 @needs_compiler
+def test_a_folder_of_headers_that_is_missing_is_named(new_abi: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "libtorch"
+    shutil.copytree(new_abi, folder)
+    shutil.rmtree(folder / "include" / "ATen")
+    shutil.rmtree(folder / "include" / "c10")
+
+    found = looked_at(folder)
+
+    assert found.problem == "include/c10, include/ATen are missing"
+    assert found.error == "fatal error: c10/macros/Export.h: No such file or directory"
+
+
+@needs_compiler
+@pytest.mark.parametrize(("prefix", "inside"), [("libtorch-2.5.1", "libtorch-2.5.1"), (".", "")])
+def test_where_it_lies_in_an_archive_is_told(
+    prefix: str, inside: str, new_abi: Path, tmp_path: Path
+) -> None:
+    found = looked_at(zipped(new_abi, tmp_path / "a.zip", prefix=prefix))
+
+    assert (found.problem, found.folder_inside) == (None, inside)
+
+
+@needs_compiler
+def test_a_folder_below_that_is_one_is_named(new_abi: Path, tmp_path: Path) -> None:
+    shutil.copytree(new_abi, tmp_path / "above" / "any name")
+
+    found = looked_at(tmp_path / "above")
+
+    assert found.subfolder == str(tmp_path / "above" / "any name")
+    assert "there is one in its folder any name" in (found.problem or "")
+
+
+@needs_compiler
 @pytest.mark.parametrize(
     "name",
     ["lib/libtorch_cpu.so", "share/cmake/Torch/TorchConfig.cmake", "lib/libc10.so"],
@@ -312,6 +349,35 @@ USES_CUDA = (
     "int main() { return at::capture() + cudaMalloc(); }"
 )
 USES_TORCH_ALONE = "namespace at { int capture(); } int main() { return at::capture(); }"
+NVRTC_ON_THE_LINE = {
+    "Torch/TorchConfig.cmake": "set(TORCH_CUDA_LIBRARIES ${CUDA_NVRTC_LIB})\n",
+    "Caffe2/public/cuda.cmake": 'set(CUDA_NVRTC_LIB "${CUDA_nvrtc_LIBRARY}" CACHE FILEPATH "")\n',
+}
+"""As torch 2.14 has it."""
+
+
+@needs_compiler
+@pytest.mark.parametrize("has_nvrtc", [False, True])
+def test_a_library_that_cmake_puts_on_every_command_line_is_looked_for_in_the_toolkit(
+    has_nvrtc: bool, tmp_path: Path
+) -> None:
+    libtorch = cuda_libtorch(tmp_path)
+    for name, text in NVRTC_ON_THE_LINE.items():
+        file = libtorch / "share" / "cmake" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with file.open("a") as config:
+            config.write(text)
+    home = toolkit(tmp_path, NEW_CUDART)
+    if has_nvrtc:
+        (home / "lib64" / "libnvrtc.so").write_text("")
+
+    found = looked_at(libtorch, cuda_home=home)
+    said = linked(libtorch, program(tmp_path), "-lCUDA_nvrtc_LIBRARY-NOTFOUND")
+
+    assert found.missing_on_link_line == (None if has_nvrtc else "libnvrtc.so")
+    assert NO_NVRTC in said
+
+
 SYMBOL = f"cudaStreamUpdateCaptureDependencies@{CUDART}"
 
 

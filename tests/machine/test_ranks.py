@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from torchkit.machine.interruption import Interruption, noted
 from torchkit.machine.launch import Launch, launch_of
 from torchkit.machine.rank_files import Meeting
-from torchkit.machine.ranks import Gathered, Interruption, gather, hand_in
+from torchkit.machine.ranks import Gathered, gather, hand_in
 from torchkit.system import System
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
@@ -158,7 +159,7 @@ def test_a_common_folder_that_is_not_ours_is_not_used(
 
     with Meeting(system, launch) as meeting:
         assert meeting.collect() == {}
-        assert meeting.problem == "it belongs to somebody else"
+        assert meeting.problem == "it is no folder"
 
     assert list(elsewhere.iterdir()) == []
 
@@ -182,13 +183,14 @@ def test_a_named_folder_is_used_and_left_as_it_was(
 def test_an_interruption_ends_the_wait_with_what_there_is(
     environ: dict[str, str], others: Any
 ) -> None:
-    interruption = Interruption()
     threads = others(1)
-    with interruption.noted():
-        threading.Timer(1.0, os.kill, (os.getpid(), 15)).start()
+    with noted() as interruption:
+        timer = threading.Timer(1.0, os.kill, (os.getpid(), 15))
+        timer.start()
 
         found = gathered(environ, interruption=interruption)
 
+        timer.join()
     end(threads)
     assert set(found.answers) == {0, 1}
     assert "SIGTERM" in found.stopped

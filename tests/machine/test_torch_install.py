@@ -738,11 +738,24 @@ def test_without_typing_extensions_python_says_what_we_say(tmp_path: Path) -> No
 
 @pytest.mark.torch
 @pytest.mark.skipif(not HAS_TORCH, reason="needs an installed torch, on Linux")
+def test_without_torchgen_of_its_own_wheel_python_says_what_we_say(tmp_path: Path) -> None:
+    environment = make_environment(tmp_path.resolve() / "env")
+    (environment.site / "torchgen").unlink()
+
+    really = environment.really_import()
+    outcome = environment.env("--only", "torch-import-fails")
+
+    assert "No module named 'torchgen'" in really.stderr
+    assert outcome.quoted("torch-import-fails") == really.stderr.splitlines()[-1]
+
+
+@pytest.mark.torch
+@pytest.mark.skipif(not HAS_TORCH, reason="needs an installed torch, on Linux")
 def test_without_its_other_requirements_torch_imports_and_we_see_no_problem(
     tmp_path: Path,
 ) -> None:
     environment = make_environment(tmp_path.resolve() / "env")
-    for name in ("filelock", "setuptools", "sympy", "networkx", "jinja2", "fsspec"):
+    for name in ("filelock", "setuptools", "sympy", "networkx", "jinja2", "fsspec", "functorch"):
         (environment.site / name).unlink(missing_ok=True)
 
     really = environment.really_import()

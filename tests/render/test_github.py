@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -125,3 +126,28 @@ def test_quiet_leaves_what_is_wrong(broken: Report, well: Report) -> None:
 
     assert commands == ["::error", "::error", "::warning"]
     assert github(well, quiet=True) == ""
+
+
+def test_what_another_finding_tells_is_a_line_of_that_one_so_that_the_counts_agree() -> None:
+    exact = Finding("extension-broken", "extensions", fail("torchvision cannot be loaded"))
+    part = replace(fail("torchvision is for torch 2.12"), part_of="extension-broken")
+    report = Report("env", findings=(exact, Finding("companion-mismatch", "packages", part)))
+
+    *commands, total = github(report).splitlines()
+
+    assert [as_runner_reads(line) for line in commands] == [
+        (
+            "error",
+            "extension-broken",
+            "torchvision cannot be loaded\nalso: companion-mismatch: torchvision is for torch 2.12",
+        )
+    ]
+    assert "1 problem" in total
+
+
+def test_a_part_of_what_is_not_there_stands_for_itself() -> None:
+    part = replace(fail("torchvision is for torch 2.12"), part_of="extension-broken")
+
+    page = github(Report("env", findings=(Finding("companion-mismatch", "packages", part),)))
+
+    assert page.count("::error ") == 1

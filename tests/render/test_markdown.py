@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -223,3 +224,18 @@ def test_counts_are_told_once() -> None:
     page = markdown(Report("env", findings=(Finding("x", "a", ok("o")),)))
 
     assert page.count("1 check fine") == 1
+
+
+def test_what_another_finding_tells_is_one_line_of_that_one() -> None:
+    exact = Finding("extension-broken", "extensions", fail("torchvision cannot be loaded"))
+    part = replace(
+        fail("torchvision is for torch 2.12", fix=["pip install torch==2.12"]),
+        part_of="extension-broken",
+    )
+    report = Report("env", findings=(exact, Finding("companion-mismatch", "packages", part)))
+
+    page = markdown(report)
+
+    assert page.count("**FAIL**") == 1
+    assert "  - also `companion-mismatch`: torchvision is for torch 2.12" in page
+    assert "pip install torch==2.12" not in page

@@ -14,6 +14,7 @@ from torchkit.advice.lines import (
     PYG,
     companion_lines,
 )
+from torchkit.advice.variants import meant, names_torch, torchs
 from torchkit.knowledge.compat import torch_for_companion
 from torchkit.machine.facts import Companion, Extension
 from torchkit.versions import Version, as_version
@@ -83,43 +84,85 @@ def by_package(extensions: Iterable[Extension]) -> list[list[Extension]]:
     return list(groups.values())
 
 
-def to_be_told(group: Sequence[Extension]) -> list[Extension]:
-    """The files of one package that cannot be loaded, the most telling first.
+def to_be_told(group: Sequence[Extension], torch_version: Version | None = None) -> list[Extension]:
+    """The files of one package that cannot be loaded and are meant to be, the most telling first.
 
-    A package does without what needs a library of another kind (FFmpeg, SoX), as long as other
-    files of it load: then nothing is wrong with it.
+    A package does without what needs a library of another kind (FFmpeg, SoX, OpenCL), as long as
+    other files of it load: then nothing is wrong with it.
     """
-    broken = [one for one in group if one.error is not None]
-    if len(broken) < len(group):
-        dropped: set[str] = set()
-        for _ in broken:  # what needs one of these is dropped after it
-            dropped |= {
-                _name(one)
-                for one in broken
-                if one.missing_library in dropped
-                or (cause_of(one) is Cause.OTHER_LIBRARY and not _follows(one, broken))
-            }
-        broken = [one for one in broken if _name(one) not in dropped]
-    return sorted(broken, key=lambda one: (_follows(one, broken), _RANK.get(cause_of(one), 0)))
+    files = meant(group, torch_version)
+    broken = [one for one in files if one.error is not None]
+    dropped: set[str] = set()
+    for _ in broken:  # what needs one of these is dropped after it
+        dropped |= {
+            _name(one)
+            for one in broken
+            if one.missing_library in dropped
+            or (cause_of(one) is Cause.OTHER_LIBRARY and _is_done_without(one, files))
+        }
+    broken = [one for one in broken if _name(one) not in dropped]
+    return sorted(
+        broken,
+        key=lambda one: (
+            _follows(one, broken),
+            _RANK.get(cause_of(one), 0),
+            not _name(one).startswith("_C"),  # what a package imports first
+        ),
+    )
 
 
-def judged_by(group: Sequence[Extension]) -> str | None:
+def is_a_part(
+    told: Sequence[Extension], group: Sequence[Extension], torch_version: Version | None
+) -> bool:
+    """Whether these need CUDA, while the package works without them: its code for the CPU loads."""
+    files = meant(group, torch_version)
+    return all(cause_of(it) is Cause.CUDA_LIBRARY and _is_done_without(it, files) for it in told)
+
+
+def other_builds(
+    told: Sequence[Extension], group: Sequence[Extension], torch_version: Version | None
+) -> list[str]:
+    """The torchs that a package has builds for, oldest first, where this is none of them.
+
+    Nothing where there is one for this torch, or where its files do not name a torch.
+    """
+    if torch_version is None or not told or not names_torch(told[0], group):
+        return []
+    named = torchs(group)
+    return [] if {torch_version.base, torch_version.series} & set(named) else named
+
+
+def judged_by(group: Sequence[Extension], torch_version: Version | None = None) -> str | None:
     """Id of the check that says what is wrong with the code of a package; None where none does."""
-    told = to_be_told(group)
-    if not told or cause_of(told[0]) is Cause.DRIVER:
+    told = to_be_told(group, torch_version)
+    if not told or cause_of(told[0]) is Cause.DRIVER or is_a_part(told, group, torch_version):
         return None
-    return "extension-abi" if cause_of(told[0]) is Cause.ABI else "extension-broken"
+    if cause_of(told[0]) is Cause.ABI and not other_builds(told, group, torch_version):
+        return "extension-abi"
+    return "extension-broken"
 
 
-def loads(group: Sequence[Extension]) -> bool:
-    """Whether every file of a package is known to load; it has at least one."""
-    return bool(group) and all(one.error is None and one.unknown is None for one in group)
+def loads(group: Sequence[Extension], torch_version: Version | None = None) -> bool:
+    """Whether every file of a package that is meant for this torch loads; it has at least one."""
+    files = meant(group, torch_version)
+    return bool(files) and all(one.error is None and one.unknown is None for one in files)
 
 
 GOES_ON_WITHOUT = ("torchao",)
-"""Packages that pass over compiled code that cannot be loaded (torchao/__init__.py)."""
+"""Packages that do their work without compiled code that cannot be loaded, more slowly
+(torchao/__init__.py). Not those that are imported without it, and fail at their first operator."""
 
-_RANK = {Cause.OTHER_SYMBOL: 1, Cause.OTHER_LIBRARY: 2, Cause.DRIVER: 3}
+_RANK = {Cause.OTHER_LIBRARY: 1, Cause.OTHER_SYMBOL: 2, Cause.DRIVER: 3}
+"""A name that nothing defines is often one of a library that another file lacks (torch-npu)."""
+
+
+def _is_done_without(one: Extension, files: Sequence[Extension]) -> bool:
+    """Whether the package is there without it: other files load, a module among them if it is one."""
+    broken = [it for it in files if it.error is not None]
+    loading = [it for it in files if it.error is None]
+    if _follows(one, broken) or not loading:
+        return False
+    return _name(one).startswith("lib") or any(not _name(it).startswith("lib") for it in loading)
 
 
 def _follows(one: Extension, broken: Sequence[Extension]) -> bool:
@@ -220,15 +263,45 @@ def again(one: Extension, companion: Companion | None, torch_version: Version) -
     """What puts a build of the package in place that fits this torch, the likeliest first."""
     if one.package is None:
         return [f"build {one.path} again, against torch {torch_version}"]
-    ended = _ENDED.get(one.package)
+    ended = ended_line(one.package)
     if ended is not None:
-        return [f"pip uninstall -y {one.package}   its last release is for torch {ended}"]
+        return [ended]
     if one.origin is None and one.package in _WITH_BUILDS:
         known = companion or Companion(one.package, one.version or "")
         return companion_lines([known], torch_version)
     if one.origin is None and companion is not None and one.package in _BUILT_ELSEWHERE:
         return companion_lines([companion], torch_version)
+    if one.origin is None and one.built_here is False:
+        return _other_release(one, companion, torch_version)
     return [rebuild_line(one)]
+
+
+def _other_release(
+    one: Extension, companion: Companion | None, torch_version: Version
+) -> list[str]:
+    """For a package that came compiled: the same release again would bring the same files."""
+    asked = companion.requires_torch if companion is not None else None
+    if _is_for_older(one, asked, torch_version):
+        upgrade = f"pip install --upgrade --no-deps {one.package}"
+        first = f"{upgrade}   if a newer release is built for torch {torch_version.series}"
+    else:
+        (first,) = companion_lines([companion or Companion(f"{one.package}", "")], torch_version)
+    return [first, f"or, {source_line(one)}"]
+
+
+def _is_for_older(one: Extension, asked: str | None, torch_version: Version) -> bool:
+    """Whether it is known that the package was made for older releases of torch."""
+    bounds = re.findall(r"(?:==|<=?|~=)\s*(\d+(?:\.\d+)*)", asked or "")
+    told = [as_version(text) for text in (one.built_for_torch, *bounds)]
+    return any(it is not None and it <= Version(torch_version.series) for it in told)
+
+
+def ended_line(package: str) -> str | None:
+    """What to do about a package that is no longer made; None for any other."""
+    ended = _ENDED.get(package)
+    if ended is None:
+        return None
+    return f"pip uninstall -y {package}   its last release is for torch {ended}"
 
 
 _ENDED = {"torchtext": "2.3"}
@@ -246,6 +319,18 @@ def rebuild_line(one: Extension) -> str:
         return f"pip install --no-build-isolation --no-deps -e {tree}"
     what = f"'{one.origin}'" if one.origin is not None else _pinned(one)
     return f"pip install --force-reinstall --no-cache-dir --no-build-isolation --no-deps {what}"
+
+
+def source_line(one: Extension) -> str:
+    """The pip line that compiles a package which came compiled. Not every one has sources there."""
+    options = f"--no-binary {one.package} --no-build-isolation --force-reinstall --no-deps"
+    return f"where the index has its sources: pip install {options} {one.package}"
+
+
+def compile_line(one: Extension) -> str:
+    """What compiles an installed package again on this machine."""
+    came_compiled = one.origin is None and one.built_here is False
+    return source_line(one) if came_compiled else rebuild_line(one)
 
 
 def reinstall_line(one: Extension) -> str:

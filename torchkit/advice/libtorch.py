@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -185,6 +187,25 @@ def zip_address(
         cxx11=libtorch.cxx11_abi is not False if cxx11 is None else cxx11,
     )
     return None if found is None or found.known_bad else found.url
+
+
+def quoted(path: str) -> str:
+    """A path as a shell takes it, of Windows too."""
+    if re.search(r"\\|^[A-Za-z]:", path):
+        return f'"{path}"'
+    return shlex.quote(path)
+
+
+def unpacked(libtorch: Libtorch) -> str:
+    """Its folder; of an archive, where it lies once that is unpacked as we say.
+
+    What lies at an archive's root is unpacked into a folder `libtorch`.
+    """
+    if libtorch.kind == "folder":
+        return libtorch.cmake_prefix or libtorch.path
+    if libtorch.folder_inside is None:  # as it was told before that was a fact
+        return "torch" if libtorch.kind == "wheel" else "libtorch"
+    return libtorch.folder_inside or "libtorch"
 
 
 def called(libtorch: Libtorch) -> str:

@@ -23,8 +23,9 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
+from torchkit.advice.cmake_cuda import Astray, astray
 from torchkit.knowledge.compat import build_error
-from torchkit.machine.facts import BuildTrial
+from torchkit.machine.facts import BuildTrial, Unknown
 from torchkit.report import WOULD_FAIL_WITH, Evidence, Verdict, fail, ok
 
 AREA = "libtorch"
@@ -38,14 +39,24 @@ _CANNOT_BE = {
 _DONE = (("configure", "configured"), ("compile", "compiled"), ("link", "linked"), ("run", "ran"))
 
 
-def judge(build_trials: tuple[BuildTrial, ...]) -> tuple[Verdict, ...]:
-    verdicts = tuple(_judged(trial) for trial in build_trials)
+_WITHOUT_TOOLKIT = ("cuda-toolkit-incomplete", "cmake-cuda-not-found")
+"""Errors whose cause is another one where CMake looks in the wrong folder."""
+
+
+def judge(
+    build_trials: tuple[BuildTrial, ...],
+    cmake_cuda_home: str | None | Unknown,
+    cuda_home: str | None | Unknown,
+    nvcc_path: str | None | Unknown,
+) -> tuple[Verdict, ...]:
+    strayed = astray(cmake_cuda_home, cuda_home, nvcc_path)
+    verdicts = tuple(_judged(trial, strayed) for trial in build_trials)
     if len(build_trials) > 1:  # of which libtorch the other finding speaks is not known
         verdicts = tuple(replace(verdict, part_of="") for verdict in verdicts)
     return verdicts
 
 
-def _judged(trial: BuildTrial) -> Verdict:
+def _judged(trial: BuildTrial, strayed: Astray | None) -> Verdict:
     name = f"libtorch {trial.version}" if trial.version else "the libtorch"
     where = f"{name} in {trial.against}"
     if trial.succeeded:
@@ -54,6 +65,8 @@ def _judged(trial: BuildTrial) -> Verdict:
     known = build_error(
         f"{error}\n{trial.output or ''}", stage=trial.stage, cuda=_cuda(trial.version)
     )
+    if known is not None and known.id in _WITHOUT_TOOLKIT and strayed is not None:
+        known = known._replace(cause=strayed.cause, fix=strayed.fix)
     evidence = [Evidence(WOULD_FAIL_WITH, error, _step(trial))]
     if known is not None:
         evidence.append(Evidence("because", known.cause))

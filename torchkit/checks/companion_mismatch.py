@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from torchkit.advice.extensions import GOES_ON_WITHOUT, judged_by, loads
+from torchkit.advice.extensions import GOES_ON_WITHOUT, ended_line, judged_by, loads
 from torchkit.advice.lines import PAIRED, companion_lines
 from torchkit.knowledge.compat import companion_for, torch_for_companion
 from torchkit.machine.facts import Companion, Extension, Unknown
@@ -91,7 +91,7 @@ def judge(
     flavour = _flavour(torch_version, torch_cuda, torch_build)
     files = extensions if isinstance(extensions, tuple) else ()
     troubles = [
-        _by_its_code(it, [file for file in files if file.package == one.name])
+        _by_its_code(it, [file for file in files if file.package == one.name], torch_version)
         for one in companions
         if (it := _trouble(one, torch_version, flavour)) is not None
     ]
@@ -112,13 +112,13 @@ def judge(
     return (*parts, *([_verdict(others, torch_version)] if others else []))
 
 
-def _by_its_code(trouble: Trouble, files: list[Extension]) -> Trouble:
+def _by_its_code(trouble: Trouble, files: list[Extension], torch_version: Version) -> Trouble:
     """The trouble as the companion's compiled files show it, where they were tried."""
-    told_by = judged_by(files)
+    told_by = judged_by(files, torch_version)
     if told_by is not None:
         status = Status.WARN if trouble.name in GOES_ON_WITHOUT else Status.FAIL
         return replace(trouble, status=status, told_by=told_by)
-    if not loads(files) or trouble.is_its_own_check:
+    if not loads(files, torch_version) or trouble.is_its_own_check:
         return trouble
     message = f"{trouble.message}; its compiled code loads here"
     return replace(trouble, status=Status.WARN, message=message, error="")
@@ -130,7 +130,8 @@ def _verdict(troubles: list[Trouble], torch_version: Version) -> Verdict:
     for it in troubles:
         evidence += [Evidence("found", it.found), Evidence("needed", it.needed)]
     wrong = [it.companion for it in troubles if it.name != "triton"]
-    fix = companion_lines(wrong, torch_version)
+    fix = [line for it in wrong if (line := ended_line(it.name)) is not None]
+    fix += companion_lines([it for it in wrong if ended_line(it.name) is None], torch_version)
     fix += [_triton_fix(it) for it in troubles if it.name == "triton"]
     more = f" (and {', '.join(it.name for it in troubles[1:])})" if len(troubles) > 1 else ""
     build = fail if first.status is Status.FAIL else warn

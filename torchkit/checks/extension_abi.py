@@ -23,6 +23,7 @@ or compile it again against this torch.
 from __future__ import annotations
 
 from torchkit.advice.extensions import (
+    GOES_ON_WITHOUT,
     Cause,
     again,
     built_for,
@@ -30,12 +31,13 @@ from torchkit.advice.extensions import (
     cause_of,
     files,
     named,
+    other_builds,
     readable,
     short,
     to_be_told,
 )
 from torchkit.machine.facts import Companion, Extension, Unknown
-from torchkit.report import WOULD_FAIL_WITH, Evidence, Verdict, does_not_apply, fail, ok
+from torchkit.report import WOULD_FAIL_WITH, Evidence, Verdict, does_not_apply, fail, ok, warn
 from torchkit.versions import Version, as_version
 
 AREA = "packages"
@@ -48,8 +50,13 @@ def judge(
     companions: tuple[Companion, ...] | None | Unknown,
 ) -> Verdict | tuple[Verdict, ...]:
     known = {it.name: it for it in companions} if isinstance(companions, tuple) else {}
-    groups = [to_be_told(group) for group in by_package(extensions)]
-    wrong = [group for group in groups if group and cause_of(group[0]) is Cause.ABI]
+    wrong = [
+        told
+        for group in by_package(extensions)
+        if (told := to_be_told(group, torch_version))
+        and cause_of(told[0]) is Cause.ABI
+        and not other_builds(told, group, torch_version)
+    ]
     if wrong:
         return tuple(
             _verdict(
@@ -88,7 +95,8 @@ def _verdict(
         fix.append(
             f"or take the wheel for torch {torch_version.series} with cxx11abi{tag} in its name"
         )
-    return fail(
+    build = warn if one.package in GOES_ON_WITHOUT else fail
+    return build(
         f"{named(one)} was built with the {its} C++ ABI, torch {torch_version} has the {torchs} one"
         f"{_and_for(one, torch_version)}",
         evidence=evidence,

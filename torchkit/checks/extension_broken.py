@@ -31,13 +31,16 @@ from torchkit.advice.extensions import (
     built_for,
     by_package,
     cause_of,
+    compile_line,
     files,
+    is_a_part,
     joined,
+    judged_by,
     named,
     needs,
     newer_torch,
+    other_builds,
     readable,
-    rebuild_line,
     reinstall_line,
     short,
     system_version,
@@ -93,20 +96,37 @@ def judge(
         python_version if isinstance(python_version, Version) else None,
         {it.name: it for it in companions} if isinstance(companions, tuple) else {},
     )
-    groups = [to_be_told(group) for group in by_package(extensions)]
-    wrong = [group for group in groups if group and cause_of(group[0]) is not Cause.ABI]
-    if wrong:
-        return tuple(
-            _verdict(group, here, is_torch_there=torch_version is not None) for group in wrong
-        )
+    verdicts = [
+        verdict
+        for group in by_package(extensions)
+        if (verdict := _judged(group, here, is_torch_there=torch_version is not None)) is not None
+    ]
+    if verdicts:
+        return tuple(verdicts)
     untold = next((it for it in extensions if it.unknown is not None), None)
     if untold is not None:
         return could_not_look(f"{short(untold.path)}: {untold.unknown}")
     return _nothing_wrong(extensions, here)
 
 
+def _judged(package: list[Extension], here: Here, *, is_torch_there: bool) -> Verdict | None:
+    """What is wrong with one package, or one file; None where nothing is, or another check tells."""
+    told = to_be_told(package, here.torch_version)
+    if not told:
+        return None
+    others = other_builds(told, package, here.torch_version)
+    if others:
+        return _other_builds(told, others, here)
+    if cause_of(told[0]) is Cause.ABI:
+        return None
+    if is_a_part(told, package, here.torch_version):
+        return _part(told, here)
+    return _verdict(told, here, is_torch_there=is_torch_there)
+
+
 def _nothing_wrong(extensions: tuple[Extension, ...], here: Here) -> Verdict:
-    loaded = [group for group in by_package(extensions) if not to_be_told(group)]
+    packages = by_package(extensions)
+    loaded = [group for group in packages if judged_by(group, here.torch_version) is None]
     if not extensions:
         return does_not_apply("no compiled module that uses torch is installed")
     if not loaded:
@@ -117,7 +137,7 @@ def _nothing_wrong(extensions: tuple[Extension, ...], here: Here) -> Verdict:
 
 
 def _verdict(group: list[Extension], here: Here, *, is_torch_there: bool) -> Verdict:
-    """What is wrong with one package, or one file."""
+    """What is wrong with a package whose files are all judged by the first of these."""
     one, cause = group[0], cause_of(group[0])
     if one.uses_torch is not False and not is_torch_there:
         return _told(group, f"{named(one)} needs torch, which is not installed", [FITTING_TORCH])
@@ -136,9 +156,42 @@ def _told(group: list[Extension], message: str, fix: list[str], found: str = "")
         evidence.append(Evidence("found", found))
     if built_for(one):
         evidence.append(Evidence("built for", built_for(one)))
-    build = warn if one.package in GOES_ON_WITHOUT else fail
+    goes_on = one.package in GOES_ON_WITHOUT
+    build = warn if goes_on else fail
+    message += f"; {one.package} goes on without that code, more slowly" if goes_on else ""
     what = one.package or short(one.path)
     return build(message, evidence=evidence, fix=fix, brief=f"{what} cannot be loaded")
+
+
+def _part(group: list[Extension], here: Here) -> Verdict:
+    """Its code for the CPU loads, that for CUDA does not, which only the GPU's users miss."""
+    one = group[0]
+    message = f"a part of {named(one)} cannot be loaded: it needs {one.missing_library}"
+    evidence = [
+        Evidence(WOULD_FAIL_WITH, one.error or ""),
+        Evidence("found", f"{needs(group)} {joined(one.missing_libraries)}"),
+    ]
+    if here.is_cpu_build:
+        return info(f"{message}, and {here.torch} is a CPU build", evidence=evidence)
+    fix = [f"install the NVIDIA package that has {one.missing_library}, to use it on the GPU"]
+    return warn(message, evidence=evidence, fix=fix, brief=f"{one.package} cannot use CUDA")
+
+
+def _other_builds(told: list[Extension], has: list[str], here: Here) -> Verdict:
+    """Its Python code looks for a build for this torch by name, so the loader is not even asked."""
+    one = told[0]
+    listed = has[0] if len(has) == 1 else f"{has[0]} to {has[-1]}"
+    known = one._replace(built_for_torch=has[-1])
+    build = warn if one.package in GOES_ON_WITHOUT else fail
+    return build(
+        f"{named(one)} has builds for torch {listed}, none for {here.torch}",
+        evidence=[
+            Evidence("found", joined(has), "builds for torch"),
+            Evidence("needed", f"a build for {here.torch}"),
+        ],
+        fix=_again(known, here),
+        brief=f"{one.package} has no build for {here.torch}",
+    )
 
 
 def _wants_driver(group: list[Extension]) -> Verdict:
@@ -160,7 +213,7 @@ _Words = tuple[str, str, list[str]]
 
 def _again(one: Extension, here: Here) -> list[str]:
     if here.torch_version is None:
-        return [rebuild_line(one)] if one.package else [f"build {one.path} again"]
+        return [compile_line(one)] if one.package else [f"build {one.path} again"]
     return again(one, here.companions.get(one.package or ""), here.torch_version)
 
 
@@ -246,7 +299,7 @@ def _other_library(group: list[Extension], _here: Here) -> _Words:
         if is_ffmpeg
         else [f"install the library that has {library}, or put its folder into LD_LIBRARY_PATH"]
     )
-    what = f"FFmpeg's {library}" if is_ffmpeg else library
+    what = _any_of(group, library) if is_ffmpeg else library
     return (
         f"{named(one)} needs {what}, which is not there",
         f"{needs(group)} {joined(one.missing_libraries or (library,))}",
@@ -254,11 +307,21 @@ def _other_library(group: list[Extension], _here: Here) -> _Words:
     )
 
 
+def _any_of(group: list[Extension], library: str) -> str:
+    """`FFmpeg's libavutil.so.56, .57 or .58`: of the builds for several FFmpegs one is enough."""
+    stem = f"{library.partition('.so')[0]}.so."
+    missing = [it.missing_library or "" for it in group]
+    others = [f".{it.removeprefix(stem)}" for it in missing if it.startswith(stem)]
+    rest = [it for it in dict.fromkeys(others) if not library.endswith(it)]
+    more = f", {', '.join(rest[:-1])}" if rest[:-1] else ""
+    return f"FFmpeg's {library}{more}" + (f" or {rest[-1]}" if rest else "")
+
+
 def _system_version(group: list[Extension], _here: Here) -> _Words:
     one = group[0]
     version = system_version(one) or ""
     which = "glibc" if version.startswith("GLIBC_") else "libstdc++"
-    fix = [rebuild_line(one)] if one.package else [f"build {one.path} on this machine"]
+    fix = [compile_line(one)] if one.package else [f"build {one.path} on this machine"]
     if which == "libstdc++" and "conda" in (one.error or ""):
         fix.insert(0, "conda install -c conda-forge 'libstdcxx-ng>=13'")
     return f"{named(one)} needs {version}, which this {which} does not have", files(group), fix

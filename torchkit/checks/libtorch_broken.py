@@ -17,7 +17,7 @@ Download it again; name the folder that has `lib`, `include` and `share` in it.
 
 from __future__ import annotations
 
-from torchkit.advice.libtorch import called, shortly
+from torchkit.advice.libtorch import called, quoted, shortly
 from torchkit.advice.lines import FITTING_LIBTORCH
 from torchkit.machine.facts import Libtorch
 from torchkit.report import WOULD_FAIL_WITH, Evidence, Verdict, fail, info, ok
@@ -35,12 +35,11 @@ def _judged(libtorch: Libtorch) -> Verdict:
         if libtorch.not_read is not None:
             return info(f"{name} was not looked at in full: {libtorch.not_read}")
         return ok(f"{name} is whole")
-    evidence = [Evidence("found", libtorch.problem, libtorch.path)]
-    if libtorch.error is not None:
-        evidence.insert(0, Evidence(WOULD_FAIL_WITH, libtorch.error))
+    error = Evidence(WOULD_FAIL_WITH, libtorch.error or libtorch.problem)
+    there = libtorch.subfolder
     return fail(
         f"{name} cannot be used: {libtorch.problem}",
-        evidence=evidence,
-        fix=[FITTING_LIBTORCH],
+        evidence=[error],
+        fix=[FITTING_LIBTORCH] if there is None else [f"name it: --libtorch {quoted(there)}"],
         brief=f"{shortly(libtorch)} cannot be used",
     )

@@ -129,37 +129,54 @@ def _by_gcc(
     if release is None:
         return could_not_look(f"what the headers of {name} need is not known")
     needed = gcc_for_headers(release)
-    standard = release.cxx_standard_headers
     if gcc_version.major < needed:
-        error = (
-            f"error: unrecognized command line option '-std=gnu++{standard}'"
-            if gcc_version.major < GCC_FOR_STANDARD.get(standard, 0)
-            else f'#error "You\'re trying to build PyTorch with a too old version of GCC. We need GCC {needed} or later."'
-        )
-        return fail(
-            f"g++ {gcc_version} is too old for the headers of {name}, which need {needed} or newer",
-            evidence=[
-                Evidence(WOULD_FAIL_WITH, error),
-                Evidence("found", f"g++ {gcc_version}"),
-                Evidence("needed", f"g++ {needed} or newer (C++{standard})"),
-            ],
-            fix=[compiler_installation(max(needed, USUAL_GCC), os_name, for_nvcc=False)],
-            brief="g++ is too old for a libtorch",
-        )
+        standard = release.cxx_standard_headers
+        return _too_old(libtorch, gcc_version, needed, standard, os_name)
     if libtorch.cuda is not None and bound is not None and gcc_version.major > bound:
-        verdict = warn(
-            f"{name} is for CUDA, and nvcc {nvcc_version} takes g++ up to {bound}, not {gcc_version}",
-            evidence=[
-                Evidence(
-                    WOULD_FAIL_WITH,
-                    "#error -- unsupported GNU version! gcc versions later than "
-                    f"{bound} are not supported!",
-                ),
-                Evidence("found", f"g++ {gcc_version}"),
-                Evidence("needed", f"g++ {bound} or older", "the toolkit's crt/host_config.h"),
-            ],
-            fix=[compiler_installation(bound, os_name, for_nvcc=True)],
-            brief="g++ is too new for nvcc",
-        )
-        return replace(verdict, part_of="host-compiler-too-new")
+        return _too_new_for_nvcc(libtorch, gcc_version, bound, nvcc_version, os_name)
     return ok(f"g++ {gcc_version} can compile the headers of {name}, which need {needed}")
+
+
+def _too_old(
+    libtorch: Libtorch, gcc: Version, needed: int, standard: int, os_name: str | None | Unknown
+) -> Verdict:
+    """`needed` is a major version of gcc, `standard` the C++ standard of the headers."""
+    error = (
+        f"error: unrecognized command line option '-std=gnu++{standard}'"
+        if gcc.major < GCC_FOR_STANDARD.get(standard, 0)
+        else f'#error "You\'re trying to build PyTorch with a too old version of GCC. We need GCC {needed} or later."'
+    )
+    return fail(
+        f"g++ {gcc} is too old for the headers of {called(libtorch)}, which need {needed} or newer",
+        evidence=[
+            Evidence(WOULD_FAIL_WITH, error),
+            Evidence("found", f"g++ {gcc}"),
+            Evidence("needed", f"g++ {needed} or newer (C++{standard})"),
+        ],
+        fix=[compiler_installation(max(needed, USUAL_GCC), os_name, for_nvcc=False)],
+        brief="g++ is too old for a libtorch",
+    )
+
+
+def _too_new_for_nvcc(
+    libtorch: Libtorch,
+    gcc: Version,
+    bound: int,
+    nvcc: Version | None | Unknown,
+    os_name: str | None | Unknown,
+) -> Verdict:
+    verdict = warn(
+        f"{called(libtorch)} is for CUDA, and nvcc {nvcc} takes g++ up to {bound}, not {gcc}",
+        evidence=[
+            Evidence(
+                WOULD_FAIL_WITH,
+                "#error -- unsupported GNU version! gcc versions later than "
+                f"{bound} are not supported!",
+            ),
+            Evidence("found", f"g++ {gcc}"),
+            Evidence("needed", f"g++ {bound} or older", "the toolkit's crt/host_config.h"),
+        ],
+        fix=[compiler_installation(bound, os_name, for_nvcc=True)],
+        brief="g++ is too new for nvcc",
+    )
+    return replace(verdict, part_of="host-compiler-too-new")

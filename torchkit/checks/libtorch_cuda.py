@@ -3,7 +3,8 @@
 ## What it looks at
 The CUDA version of the libtorch, its GPU code, CUDA's libraries that it needs and does not bring,
 and what its CMake files refuse; the driver, the GPUs and the CUDA toolkit of this machine. In the
-toolkit's libraries the symbols are looked up that the libtorch takes from them.
+toolkit's libraries the symbols are looked up that the libtorch takes from them. Whether CMake
+takes that toolkit, too: it goes by the nvcc on PATH, and not by CUDA_HOME.
 
 ## Why it matters
 Building: its CMake files stop where there is no toolkit, and the linker stops at the first symbol
@@ -21,11 +22,11 @@ Take the libtorch for the CUDA that driver and toolkit have, or install the tool
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
-from torchkit.advice.libtorch import called, driver_serves, shortly, zip_address
+from torchkit.advice.cmake_cuda import Astray, astray
+from torchkit.advice.libtorch import called, driver_serves, shortly
+from torchkit.advice.libtorch_toolkit import CudaHere, toolkit_fix
 from torchkit.advice.lines import FITTING_LIBTORCH, driver_update
 from torchkit.knowledge.compat import (
     architectures,
@@ -57,20 +58,10 @@ NO_TOOLKIT = (
 )
 """What Caffe2Config.cmake of every release says."""
 
+NO_NVRTC = "cannot find -lCUDA_nvrtc_LIBRARY-NOTFOUND: No such file or directory"
+"""What the linker makes of the name that FindCUDA.cmake leaves where it found no libnvrtc.so."""
+
 NO_KERNEL = "CUDA error: no kernel image is available for execution on the device"
-
-
-class _Here(NamedTuple):
-    """This machine; None where nothing is there or known."""
-
-    driver: Version | None
-    driver_cuda: Version | None
-    gpus: tuple[Gpu, ...]
-    nvcc: Version | None | Unknown
-    cuda_home: str | None
-    windows: bool
-    builds: bool
-    unknown: str | None
 
 
 def judge(
@@ -80,18 +71,21 @@ def judge(
     gpus: tuple[Gpu, ...] | None | Unknown,
     nvcc_version: Version | None | Unknown,
     cuda_home: str | None | Unknown,
+    cmake_cuda_home: str | None | Unknown,
+    nvcc_path: str | None | Unknown,
     gcc_version: Version | None | Unknown,
     os_system: str | None | Unknown,
     is_wsl: bool | None | Unknown,
     is_container: bool | None | Unknown,
 ) -> tuple[Verdict, ...]:
     windows = is_wsl is True or os_system == "windows"
-    here = _Here(
+    here = CudaHere(
         driver_version if isinstance(driver_version, Version) else None,
         driver_cuda if isinstance(driver_cuda, Version) else None,
         gpus if isinstance(gpus, tuple) else (),
         nvcc_version,
         cuda_home if isinstance(cuda_home, str) else None,
+        astray(cmake_cuda_home, cuda_home, nvcc_path),
         windows,
         gcc_version is not None,
         _first_unknown(
@@ -115,7 +109,7 @@ def judge(
     return tuple(verdicts)
 
 
-def _judged(libtorch: Libtorch, here: _Here, update: Callable[[str], str]) -> list[Verdict]:
+def _judged(libtorch: Libtorch, here: CudaHere, update: Callable[[str], str]) -> list[Verdict]:
     name, cuda = called(libtorch), as_version(libtorch.cuda)
     if libtorch.problem is not None:
         return [does_not_apply(f"{name} cannot be used")]
@@ -145,7 +139,7 @@ def _first_unknown(**facts: object) -> str | None:
     return next((why_unknown(name, fact) for name, fact in unknown), None)
 
 
-def _without_cuda(libtorch: Libtorch, here: _Here) -> Verdict:
+def _without_cuda(libtorch: Libtorch, here: CudaHere) -> Verdict:
     name = called(libtorch)
     if libtorch.variant not in (None, "cpu"):
         return does_not_apply(f"{name} is for GPUs of another maker")
@@ -161,7 +155,7 @@ def _without_cuda(libtorch: Libtorch, here: _Here) -> Verdict:
 
 
 def _by_driver(
-    libtorch: Libtorch, cuda: Version, here: _Here, update: Callable[[str], str]
+    libtorch: Libtorch, cuda: Version, here: CudaHere, update: Callable[[str], str]
 ) -> Iterator[Verdict]:
     if here.driver is None and here.driver_cuda is None:
         return
@@ -188,7 +182,7 @@ def _by_driver(
     )
 
 
-def _by_gpus(libtorch: Libtorch, cuda: Version, here: _Here) -> Iterator[Verdict]:
+def _by_gpus(libtorch: Libtorch, cuda: Version, here: CudaHere) -> Iterator[Verdict]:
     archs, source = libtorch.archs, "its libtorch_cuda.so"
     version = as_version(libtorch.version)
     if not archs and version is not None:
@@ -219,53 +213,90 @@ def _by_gpus(libtorch: Libtorch, cuda: Version, here: _Here) -> Iterator[Verdict
 # --- building
 
 
-def _by_toolkit(libtorch: Libtorch, cuda: Version, here: _Here) -> Iterator[Verdict]:
+def _by_toolkit(libtorch: Libtorch, cuda: Version, here: CudaHere) -> Iterator[Verdict]:
     nvcc, lowest = here.nvcc, as_version(libtorch.cmake_cuda_min)
     if isinstance(nvcc, Unknown):
         return
-    name = called(libtorch)
-    if nvcc is None and here.cuda_home is None:
-        yield (fail if here.builds else warn)(
-            f"{name} is for CUDA {cuda}, and there is no CUDA toolkit here to build with",
-            evidence=[
-                Evidence(WOULD_FAIL_WITH, NO_TOOLKIT),
-                Evidence("found", "no CUDA toolkit"),
-                Evidence("needed", f"a toolkit of CUDA {cuda}"),
-            ],
-            fix=_toolkit_fix(libtorch, cuda, None, here),
-            brief="there is no CUDA toolkit for a libtorch",
-        )
-        return
     if nvcc is None:
+        if here.cuda_home is None:
+            yield _without_toolkit(libtorch, cuda, here)
         return
-    source = here.cuda_home or ""
+    if here.strayed is not None:
+        yield _looked_for_elsewhere(libtorch, here.strayed)
     if lowest is not None and nvcc.release[:2] < lowest.release:
         yield fail(
-            f"{name} takes a toolkit of CUDA {lowest} or newer, here is {nvcc}",
+            f"{called(libtorch)} takes a toolkit of CUDA {lowest} or newer, here is {nvcc}",
             evidence=[
                 Evidence(WOULD_FAIL_WITH, f"PyTorch requires CUDA {lowest} or above."),
-                Evidence("found", f"nvcc {nvcc}", source),
+                Evidence("found", f"nvcc {nvcc}", here.cuda_home or ""),
                 Evidence("needed", f"CUDA {lowest} or newer", "its cuda.cmake"),
             ],
-            fix=_toolkit_fix(libtorch, cuda, nvcc, here),
+            fix=toolkit_fix(libtorch, cuda, nvcc, here),
             brief="the CUDA toolkit is too old for a libtorch",
         )
     elif libtorch.missing_cuda_symbol is not None:
-        yield _lacking(libtorch, cuda, nvcc, source, here)
+        yield _lacking(libtorch, cuda, nvcc, here)
+    elif libtorch.missing_on_link_line is not None:
+        yield _not_on_link_line(libtorch, libtorch.missing_on_link_line, cuda, nvcc, here)
     elif nvcc.major != cuda.major:
         yield warn(
-            f"{name} is for CUDA {cuda}, the toolkit here is {nvcc}: a program that calls CUDA "
-            "itself would have both at once",
+            f"{called(libtorch)} is for CUDA {cuda}, the toolkit here is {nvcc}: a program that "
+            "calls CUDA itself would have both at once",
             evidence=[
-                Evidence("found", f"nvcc {nvcc}", source),
+                Evidence("found", f"nvcc {nvcc}", here.cuda_home or ""),
                 Evidence("needed", f"a toolkit of CUDA {cuda.major}, to build with"),
             ],
-            fix=_toolkit_fix(libtorch, cuda, nvcc, here),
+            fix=toolkit_fix(libtorch, cuda, nvcc, here),
             brief="the CUDA toolkit is of another major version than a libtorch",
         )
 
 
-def _lacking(libtorch: Libtorch, cuda: Version, nvcc: Version, source: str, here: _Here) -> Verdict:
+def _without_toolkit(libtorch: Libtorch, cuda: Version, here: CudaHere) -> Verdict:
+    return (fail if here.builds else warn)(
+        f"{called(libtorch)} is for CUDA {cuda}, and there is no CUDA toolkit here to build with",
+        evidence=[
+            Evidence(WOULD_FAIL_WITH, NO_TOOLKIT),
+            Evidence("found", "no CUDA toolkit"),
+            Evidence("needed", f"a toolkit of CUDA {cuda}"),
+        ],
+        fix=toolkit_fix(libtorch, cuda, None, here),
+        brief="there is no CUDA toolkit for a libtorch",
+    )
+
+
+def _looked_for_elsewhere(libtorch: Libtorch, strayed: Astray) -> Verdict:
+    evidence = [
+        Evidence("found", strayed.taken or "no nvcc", "as FindCUDA.cmake looks for it"),
+        Evidence("needed", strayed.home),
+    ]
+    if strayed.finds_none:
+        evidence.insert(0, Evidence(WOULD_FAIL_WITH, NO_TOOLKIT))
+    return warn(
+        f"for {called(libtorch)} {strayed.cause}",
+        evidence=evidence,
+        fix=strayed.fix,
+        brief="CMake looks for the CUDA toolkit in another folder",
+    )
+
+
+def _not_on_link_line(
+    libtorch: Libtorch, library: str, cuda: Version, nvcc: Version, here: CudaHere
+) -> Verdict:
+    """Its CMake files have `-lCUDA_nvrtc_LIBRARY-NOTFOUND` on the command line then."""
+    return fail(
+        f"{called(libtorch)} will not link: its CMake files ask for {library}, which the toolkit "
+        f"here ({nvcc}) does not have",
+        evidence=[
+            Evidence(WOULD_FAIL_WITH, NO_NVRTC),
+            Evidence("found", f"nvcc {nvcc}", here.cuda_home or ""),
+            Evidence("needed", f"a toolkit of CUDA {cuda} with {library}"),
+        ],
+        fix=toolkit_fix(libtorch, cuda, nvcc, here),
+        brief=f"{shortly(libtorch)} will not link with the CUDA toolkit here",
+    )
+
+
+def _lacking(libtorch: Libtorch, cuda: Version, nvcc: Version, here: CudaHere) -> Verdict:
     symbol, absent = libtorch.missing_cuda_symbol or "", libtorch.missing_cuda_library
     wanted_by = libtorch.missing_cuda_symbol_by or "libtorch_cuda.so"
     name, _, library = symbol.partition("@")
@@ -282,49 +313,9 @@ def _lacking(libtorch: Libtorch, cuda: Version, nvcc: Version, source: str, here
         f"{called(libtorch)} will not link{programs}: {why}",
         evidence=[
             Evidence(WOULD_FAIL_WITH, f"{wanted_by}: undefined reference to `{symbol}'"),
-            Evidence("found", f"nvcc {nvcc}", source),
+            Evidence("found", f"nvcc {nvcc}", here.cuda_home or ""),
             Evidence("needed", f"a toolkit of CUDA {cuda}" + (f" with {absent}" if absent else "")),
         ],
-        fix=_toolkit_fix(libtorch, cuda, nvcc, here),
+        fix=toolkit_fix(libtorch, cuda, nvcc, here),
         brief=f"{shortly(libtorch)} will not link with the CUDA toolkit here",
     )
-
-
-def _toolkit_fix(libtorch: Libtorch, cuda: Version, nvcc: Version | None, here: _Here) -> list[str]:
-    """The toolkit it is for; or the same release for the toolkit here, or for the CPU."""
-    fix = []
-    if libtorch.kind == "wheel" and libtorch.missing_cuda_library is not None:
-        file = libtorch.path.rpartition("/")[2]
-        fix.append(
-            f"pip install {file}   CUDA's libraries come with it; then --libtorch its torch folder"
-        )
-    if not here.gpus:
-        address = zip_address(libtorch, variant="cpu")
-        fix.append(f"or download the CPU build: {address}" if address else FITTING_LIBTORCH)
-    if nvcc is not None and nvcc.series != cuda.series and not _is_too_new(nvcc, here):
-        address = zip_address(libtorch, variant=f"cu{nvcc.major}{nvcc.minor}")
-        if address is not None:
-            fix.append(f"or download the build for the toolkit here: {address}")
-    home = f"/usr/local/cuda-{cuda.series}"
-    if nvcc is not None and nvcc.series == cuda.series:
-        absent = libtorch.missing_cuda_library
-        whole = f"or install all of the CUDA {cuda} toolkit" + (
-            f", with {absent}" if absent else ""
-        )
-        of_toolkit = (
-            absent is None or re.match(r"lib(cudnn|nccl|nvshmem|cusparseLt)", absent) is None
-        )
-        fix.append(whole if of_toolkit else f"or install {absent}, which NVIDIA offers by itself")
-    elif here.windows:
-        fix.append(f"or install the CUDA {cuda} toolkit")
-    else:
-        fix.append(
-            f"or export PATH={home}/bin:$PATH CUDA_HOME={home}   (after installing that toolkit)"
-        )
-    return [fix[0].removeprefix("or "), *fix[1:]]
-
-
-def _is_too_new(nvcc: Version, here: _Here) -> bool:
-    if here.driver is None and here.driver_cuda is None:
-        return False
-    return not driver_serves(nvcc, here.driver, here.driver_cuda, windows=here.windows)

@@ -18,7 +18,7 @@ Take an older libtorch, or build and run on a newer distribution (a container is
 
 from __future__ import annotations
 
-from torchkit.advice.libtorch import called, shortly
+from torchkit.advice.libtorch import called, shortly, unpacked
 from torchkit.advice.lines import FITTING_LIBTORCH
 from torchkit.machine.facts import Libtorch, Unknown, why_unknown
 from torchkit.report import (
@@ -75,46 +75,56 @@ def _judged(
     if needed["GLIBC"][0] is None:
         return could_not_look(f"which C library {name} needs could not be read")
     if here["GLIBC"] is None and os_system == "linux":
-        return fail(
-            f"{name} needs glibc {libtorch.glibc_needed}, {system} has another C library",
-            evidence=[
-                Evidence(
-                    WOULD_FAIL_WITH,
-                    "Error loading shared library ld-linux-x86-64.so.2: No such file or directory "
-                    f"(needed by {_library(libtorch, libtorch.glibc_needed_by)})",
-                ),
-                Evidence("found", "no glibc", system),
-            ],
-            fix=["build and run in a container of a distribution with glibc"],
-            brief=f"{shortly(libtorch)} needs glibc",
-        )
+        return _without_glibc(libtorch, system)
     for family, (text, library) in needed.items():
         wanted, found = as_version(text), here[family]
         if wanted is None or not isinstance(found, Version) or found >= wanted:
             continue
-        owner = "glibc" if family == "GLIBC" else "libstdc++"
-        return fail(
-            f"{name} needs {family}_{wanted}, the {owner} of {system} has up to {family}_{found}",
-            evidence=[
-                Evidence(
-                    WOULD_FAIL_WITH,
-                    f"version `{family}_{wanted}' not found (required by "
-                    f"{_library(libtorch, library)})",
-                ),
-                Evidence("found", f"{family}_{found}", system),
-                Evidence("needed", f"{family}_{wanted} or newer", library or ""),
-            ],
-            fix=[
-                FITTING_LIBTORCH,
-                f"or build and run in a container of a distribution with {family}_{wanted}",
-            ],
-            brief=f"{shortly(libtorch)} needs a newer {owner}",
-        )
+        return _too_old(libtorch, f"{family}_{wanted}", f"{family}_{found}", library, system)
     if here["GLIBC"] is None:
         return could_not_look("the glibc of this machine is not known")
     return ok(f"glibc {here['GLIBC']} is enough, {name} needs {libtorch.glibc_needed}")
 
 
+def _without_glibc(libtorch: Libtorch, system: str) -> Verdict:
+    library = _library(libtorch, libtorch.glibc_needed_by)
+    return fail(
+        f"{called(libtorch)} needs glibc {libtorch.glibc_needed}, {system} has another C library",
+        evidence=[
+            Evidence(
+                WOULD_FAIL_WITH,
+                "Error loading shared library ld-linux-x86-64.so.2: No such file or directory "
+                f"(needed by {library})",
+            ),
+            Evidence("found", "no glibc", system),
+        ],
+        fix=["build and run in a container of a distribution with glibc"],
+        brief=f"{shortly(libtorch)} needs glibc",
+    )
+
+
+def _too_old(
+    libtorch: Libtorch, wanted: str, found: str, library: str | None, system: str
+) -> Verdict:
+    """`wanted` and `found` are versions as symbols have them: `GLIBCXX_3.4.30`."""
+    owner = "glibc" if wanted.startswith("GLIBC_") else "libstdc++"
+    return fail(
+        f"{called(libtorch)} needs {wanted}, the {owner} of {system} has up to {found}",
+        evidence=[
+            Evidence(
+                WOULD_FAIL_WITH,
+                f"version `{wanted}' not found (required by {_library(libtorch, library)})",
+            ),
+            Evidence("found", found, system),
+            Evidence("needed", f"{wanted} or newer", library or ""),
+        ],
+        fix=[
+            FITTING_LIBTORCH,
+            f"or build and run in a container of a distribution with {wanted}",
+        ],
+        brief=f"{shortly(libtorch)} needs a newer {owner}",
+    )
+
+
 def _library(libtorch: Libtorch, library: str | None) -> str:
-    prefix = libtorch.cmake_prefix or "libtorch"
-    return f"{prefix}/lib/{library or 'libtorch.so'}"
+    return f"{unpacked(libtorch)}/lib/{library or 'libtorch.so'}"

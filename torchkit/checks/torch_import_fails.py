@@ -82,6 +82,10 @@ def judge(
     return ok("torch's files and every library they need are in place")
 
 
+_FROM_TORCHS_WHEEL = ("torch", "torchgen", "functorch")
+"""Modules that no other package brings: torch itself is installed again."""
+
+
 def _judge_of(text: str, lacking: list[str]) -> str | None:
     """Id of the check that explains this text better."""
     if any(name in text for name in lacking):
@@ -117,7 +121,7 @@ def _broken(
         )
         fix.insert(0, "pip install " + " ".join(f"'{text}'" for text in uninstalled))
     absent = re.fullmatch(r"ModuleNotFoundError: No module named '(\w+)'", problems[0])
-    if absent and absent[1] != "torch":
+    if absent and absent[1] not in _FROM_TORCHS_WHEEL:
         package = absent[1].replace("_", "-")
         message = f"`import torch` would fail: {name} needs {package}, which is not installed"
         fix = [f"pip install {package}"]

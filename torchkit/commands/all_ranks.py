@@ -6,11 +6,14 @@ when one of them did not. Their answers, errors among them, are rank 0's to tell
 
 from __future__ import annotations
 
+import contextlib
 import json
 import platform
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from torchkit.checks import load, worst_first
@@ -18,15 +21,19 @@ from torchkit.checks.rank_missing import Missing
 from torchkit.checks.rank_missing import judge as judge_missing
 from torchkit.commands.comparison import Machine, compare
 from torchkit.commands.differences import headline, tables, totals
-from torchkit.commands.gates import Gates
+from torchkit.commands.gates import Gates, refuse_beside
 from torchkit.commands.names import Hosts
 from torchkit.commands.overview import machine_table
 from torchkit.commands.sources import facts_of, save_report
 from torchkit.errors import BadInput, TorchkitError
 from torchkit.machine.facts import Facts
+from torchkit.machine.interruption import noted
 from torchkit.machine.launch import Launch, launch_of
-from torchkit.machine.rank_store import IMPORTING, SLOW
-from torchkit.machine.ranks import Gathered, Interruption, gather, hand_in, waiting_notice
+from torchkit.machine.probe import LIMIT_S as PROBE_LIMIT_S
+from torchkit.machine.rank_files import why_of_no_use
+from torchkit.machine.rank_store import IMPORTING, SLOW, SLOW_S
+from torchkit.machine.ranks import Gathered, gather, hand_in, notice
+from torchkit.machine.torch_child import LIMIT_S as LIVE_LIMIT_S
 from torchkit.report import Evidence, Finding, Report, Status, Verdict, info, warn
 from torchkit.system import System
 
@@ -36,6 +43,9 @@ if TYPE_CHECKING:
 OF_THE_MOMENT = ("shm_free_bytes", "memory_total_bytes", "cuda_visible_devices")
 """Facts that differ between ranks of one machine, and do not change a judgement."""
 
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+"""What every host is called by itself."""
+
 SAID_LENGTH = 500
 """How much of what a rank says is repeated, in characters."""
 
@@ -44,21 +54,25 @@ def run(question: Question, system: System) -> Report | None:
     """Rank 0's report on all ranks; None from the other ranks.
 
     Raises BadInput where no launcher says which rank this is, and on rank 0 for what it cannot
-    look at.
+    look at, and for options: all ranks are given the same, and one is enough to say so.
     """
-    launch = launch_of(system.environ)
-    gates = Gates.of(require=question.require, only=question.only, skip=question.skip)
+    launch = launch_of(system.environ, looking_s=_looking_s(question))
     if launch.rank > 0:
-        answer, python = _look(question, System(root=system.root, environ=system.environ))
-        hand_in(system, launch, answer, python=python)
+        with contextlib.suppress(BadInput):
+            _gates(question)
+            if launch.address is None:
+                _refuse_to_meet_nowhere(launch, system)
+            _hand_in(question, launch, System(root=system.root, environ=system.environ))
         return None
-    with Interruption().noted() as interruption:
+    gates = _gates(question)
+    _refuse_to_meet_nowhere(launch, system)
+    with noted() as interruption:
         facts = _facts(question, system)
         gathered = gather(
             system,
             launch,
             _answer(facts),
-            python=facts.known("python_executable") or sys.executable,
+            python=_python(question, facts),
             interruption=interruption,
             tell=lambda missing, left_s: _tell(system, missing, left_s),
         )
@@ -66,6 +80,39 @@ def run(question: Question, system: System) -> Report | None:
     if question.save is not None:
         save_report(report, question.save, strict=question.strict)
     return report
+
+
+def _gates(question: Question) -> Gates:
+    """What every rank is judged by. Raises BadInput for an option that cannot be used here."""
+    others = {
+        "--get": question.get,
+        "--list": question.list_checks,
+        "--compare": question.compare,
+    }
+    refuse_beside("--all-ranks", others, because="which reports on all ranks")
+    return Gates.of(require=question.require, only=question.only, skip=question.skip)
+
+
+def _looking_s(question: Question) -> float:
+    """How long a rank may look whose torch or compiler hangs, while rank 0's does not."""
+    return LIVE_LIMIT_S * question.live + PROBE_LIMIT_S * question.probe
+
+
+def _refuse_to_meet_nowhere(launch: Launch, system: System) -> None:
+    """Raises BadInput where ranks cannot meet, or might meet those of another job."""
+    named = system.environ.get("TORCHKIT_RANKS_DIR")
+    if named and (problem := why_of_no_use(Path(named))):
+        raise BadInput(
+            f"TORCHKIT_RANKS_DIR is {named}, which is {problem}",
+            hint="name a folder that every rank sees and may write to",
+        )
+    if launch.world_size > 1 and not named and not launch.has_key:
+        raise BadInput(
+            "nothing tells this job from another one: neither MASTER_ADDR and MASTER_PORT "
+            "nor the number of a job is set",
+            hint="name a folder of this job's own that all ranks see: "
+            "export TORCHKIT_RANKS_DIR=FOLDER",
+        )
 
 
 # --- one rank
@@ -87,13 +134,27 @@ def _look(question: Question, system: System) -> tuple[dict[str, Any], str]:
         facts = _facts(question, system)
     except TorchkitError as error:
         return {"host": platform.node(), "error": error.message}, sys.executable
-    return _answer(facts), facts.known("python_executable") or sys.executable
+    return _answer(facts), _python(question, facts)
+
+
+def _python(question: Question, facts: Facts) -> str:
+    """The interpreter whose torch carries answers; that of a saved machine is not here."""
+    known = None if question.saved is not None else facts.known("python_executable")
+    return known or sys.executable
+
+
+def _hand_in(question: Question, launch: Launch, system: System) -> None:
+    answer, python = _look(question, system)
+    tried = hand_in(system, launch, answer, python=python)
+    if tried is not None:
+        ways = f": {'; '.join(tried)}" if tried else ""
+        notice(f"rank {launch.rank} found no rank 0 within {2 * launch.limit_s:g} s{ways}")
 
 
 def _tell(system: System, missing: set[int], left_s: float) -> None:
     if system.notices:
         names = Hosts({}).named(map(str, sorted(missing)))
-        waiting_notice(f"waiting for {names}, at most {left_s:.0f} s")
+        notice(f"waiting for {names}, at most {left_s:.0f} s")
 
 
 # --- all of them
@@ -128,6 +189,8 @@ def _text(value: object) -> str:
 
 
 def _report(launch: Launch, gathered: Gathered, gates: Gates, *, hides_hosts: bool) -> Report:
+    if hides_hosts:
+        gathered = _without_hosts(gathered, launch)
     ranks = {rank: _read(rank, told) for rank, told in sorted(gathered.answers.items())}
     looked = {rank: it.facts for rank, it in ranks.items() if it.facts is not None}
     hosts = Hosts({str(rank): it.host for rank, it in ranks.items()}, hidden=hides_hosts)
@@ -136,7 +199,7 @@ def _report(launch: Launch, gathered: Gathered, gates: Gates, *, hides_hosts: bo
     missing = [
         *_missing(launch, gathered, hosts),
         *_without_facts(ranks, launch, hosts),
-        *_broken_torch(ranks, hosts),
+        *_broken_torch(ranks, launch, hosts),
     ]
     judged = _judged(looked, gates, hosts)
     findings = worst_first([*missing, *judged, *comparison.findings])
@@ -153,6 +216,27 @@ def _report(launch: Launch, gathered: Gathered, gates: Gates, *, hides_hosts: bo
         },
         headline=_headline(headline(comparison, noun="ranks"), missing, judged, len(looked)),
     )
+
+
+def _without_hosts(gathered: Gathered, launch: Launch) -> Gathered:
+    """What was said of the way to rank 0, without the names of hosts."""
+    names = {launch.address[0] if launch.address else "", platform.node()}
+    names |= {_text(told.get("host")) for told in gathered.answers.values()}
+
+    def hidden(text: str) -> str:
+        for name in sorted(names - {"", *LOOPBACK}, key=len, reverse=True):
+            text = re.sub(rf"(?<![\w.-]){re.escape(name)}(?![\w-])", "<host>", text)
+        return text
+
+    answers = {
+        rank: {
+            name: hidden(it) if name in ("error", "torch_problem") and isinstance(it, str) else it
+            for name, it in told.items()
+        }
+        for rank, told in gathered.answers.items()
+    }
+    ways = tuple(map(hidden, gathered.ways))
+    return gathered._replace(answers=answers, ways=ways, trouble=hidden(gathered.trouble))
 
 
 def _headline(
@@ -186,6 +270,8 @@ def _missing(launch: Launch, gathered: Gathered, hosts: Hosts) -> list[Finding]:
         gathered.ways,
         gathered.stopped,
         launch.has_agent,
+        lacks=launch.lacks,
+        trouble=gathered.trouble,
     )
     return [_finding("rank-missing", judge_missing(missing))]
 
@@ -201,8 +287,11 @@ def _without_facts(ranks: Mapping[int, _Rank], launch: Launch, hosts: Hosts) -> 
         yield _finding("rank-missing", judge_missing(missing))
 
 
-def _broken_torch(ranks: Mapping[int, _Rank], hosts: Hosts) -> Iterable[Finding]:
-    """Ranks whose torch did not load when their answer was to be handed in through it."""
+def _broken_torch(ranks: Mapping[int, _Rank], launch: Launch, hosts: Hosts) -> Iterable[Finding]:
+    """Ranks whose torch did not load when their answer was to be handed in through it.
+
+    A torch that was given less than `SLOW_S` to load is not called slow.
+    """
     by_problem: dict[str, list[int]] = {}
     for rank, it in ranks.items():
         is_known = it.facts is not None and it.facts.known("torch_version") is None
@@ -211,6 +300,8 @@ def _broken_torch(ranks: Mapping[int, _Rank], hosts: Hosts) -> Iterable[Finding]
     for problem, some in by_problem.items():
         names = hosts.named(map(str, some))
         is_slow = SLOW in problem  # a network file system, say: nothing that is wrong
+        if is_slow and launch.limit_s / 3 < SLOW_S:
+            continue
         verdict = (info if is_slow else warn)(
             f"{problem} ({names})",
             evidence=[Evidence("on", names), Evidence("found", problem, "a child of that rank")],

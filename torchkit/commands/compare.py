@@ -5,18 +5,19 @@ With `--facts FILE` a saved machine stands in the place of this one.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from torchkit.commands.comparison import COMPARED, Machine, compare
+from torchkit.commands.comparison import Machine, compare
 from torchkit.commands.differences import headline, tables, totals
-from torchkit.commands.names import folded, short_names
-from torchkit.commands.sources import facts_of, read_facts
+from torchkit.commands.names import folded, hidden_names, short_names
+from torchkit.commands.sources import facts_of, read_facts, save_report
+from torchkit.commands.traits import COMPARED
 from torchkit.errors import BadInput
 from torchkit.machine.facts import Facts, Unknown
-from torchkit.report import SCHEMA, Report
+from torchkit.report import Report
 from torchkit.system import System
 
 if TYPE_CHECKING:
@@ -33,23 +34,29 @@ def run(files: Sequence[Path], question: Question, system: System) -> Report:
     own = () if question.saved is None else (question.saved,)
     _refuse_twice([*own, *files])
     saved = [_saved(path) for path in files]  # a file that is of no use is told at once
-    names = short_names([*own, *files], taken=() if own else (THIS_MACHINE,))
-    if not own:
-        names = [THIS_MACHINE, *names]
-    else:
-        _refuse_other_reports(own[0])
     facts = facts_of(
         python=question.python, saved=question.saved, asked=question.asked, system=system
     )
+    names = _names([*own, *files], is_here=not own, are_hidden=question.hides_hosts)
     machines = [Machine(name, it) for name, it in zip(names, [facts, *saved], strict=True)]
     comparison = compare(machines, named=folded)
-    return Report(
+    report = Report(
         "env",
         findings=comparison.findings,
         tables=tables(comparison),
         totals=totals(comparison),
         headline=headline(comparison),
     )
+    if question.save is not None:  # with what was seen of the machine that is asked about
+        kept = replace(report, facts=facts.to_json())
+        save_report(kept, question.save, strict=question.strict)
+    return report
+
+
+def _names(files: Sequence[Path], *, is_here: bool, are_hidden: bool) -> list[str]:
+    """What each machine is called, this one first where it takes part."""
+    here = [THIS_MACHINE] if is_here else []
+    return [*here, *(hidden_names(len(files)) if are_hidden else short_names(files, taken=here))]
 
 
 def _refuse_twice(files: Sequence[Path]) -> None:
@@ -67,33 +74,9 @@ def _refuse_twice(files: Sequence[Path]) -> None:
 
 def _saved(path: Path) -> Facts:
     facts = read_facts(path)
-    _refuse_other_reports(path)
     if all(isinstance(facts[name], Unknown) for name in COMPARED):
         raise BadInput(
             f"{path} tells nothing of a machine: it has no fact that can be compared",
             hint="give a file that `torchkit env --save FILE` wrote",
         )
     return facts
-
-
-def _refuse_other_reports(path: Path) -> None:
-    """Raises BadInput for a report of another command, or of another form than ours."""
-    if not path.is_file():  # a pipe, which was read; or not there, which is told by the reader
-        return
-    try:
-        content: Any = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return
-    if not isinstance(content, dict):
-        return
-    command, schema = content.get("command", "env"), content.get("schema", SCHEMA)
-    if command != "env":
-        raise BadInput(
-            f"{path} is a report of `torchkit {command}`, expected one of `torchkit env`",
-            hint="give a file that `torchkit env --save FILE` wrote",
-        )
-    if schema != SCHEMA:
-        raise BadInput(
-            f"{path} is a report of schema {schema}, this torchkit reads schema {SCHEMA}",
-            hint="save that machine again with this version of torchkit",
-        )

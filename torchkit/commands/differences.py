@@ -8,7 +8,7 @@ from typing import Any
 from torchkit.checks.machines_differ import Difference
 from torchkit.commands.comparison import Comparison, Found, shortly
 from torchkit.machine.facts import plain
-from torchkit.report import Json, Table
+from torchkit.report import Json, Status, Table
 
 MOST_COLUMNS = 3
 """With more groups of machines than these, the table has a column for the odd values instead."""
@@ -30,11 +30,11 @@ def headline(comparison: Comparison, *, noun: str = "machines") -> str:
     everybody = f"all {count} {noun}" if count > 2 else " and ".join(named)
     if not comparison.found:
         return f"{everybody} agree on {_counted(comparison.agreed, 'fact')}"
-    if not comparison.told:
+    told = [it.difference for it in _serious(comparison)]
+    if not told:
         small = _counted(len(comparison.found), "small difference")
         labels = dict.fromkeys(it.difference.label for it in comparison.found)
         return f"{everybody} agree in all that matters; {small}: {_listed(list(labels))}"
-    told = [it.difference for it in comparison.told]
     if count == 2:
         odd, like = named if not told[0].is_one_job else named[::-1]
         return f"{odd} differs from {like}: {_listed([_instead(it) for it in told])}"
@@ -53,14 +53,24 @@ def headline(comparison: Comparison, *, noun: str = "machines") -> str:
     return f"{comparison.named(odd_ones)} differ from {rest}: {parted}"
 
 
+def _serious(comparison: Comparison) -> list[Found]:
+    """What is told as a warning or a failure; the rest is small."""
+    return [
+        found
+        for found, finding in zip(comparison.told, comparison.findings, strict=True)
+        if finding.status is not Status.INFO
+    ]
+
+
 def _odd_ones(comparison: Comparison) -> list[str]:
     """The machines that differ from most, and not from each half of them; () where none are."""
-    if not all(it.difference.is_usual for it in comparison.told):
+    serious = _serious(comparison)
+    if not all(it.difference.is_usual for it in serious):
         return []
     odd = [
         machine.name
         for number, machine in enumerate(comparison.machines)
-        if any(it.places[number] > 0 for it in comparison.told)
+        if any(it.places[number] > 0 for it in serious)
     ]
     return odd if 2 * len(odd) < len(comparison.machines) else []
 
@@ -104,8 +114,7 @@ def _differences_table(comparison: Comparison) -> Table:
     """One row for each difference; a column for each group of machines that are alike."""
     groups = _groups(comparison)
     if len(groups) > MOST_COLUMNS:
-        rows = [_row_of_many(it.difference) for it in comparison.found]
-        return Table("differences", ("fact", "most", "others"), tuple(rows))
+        return _table_of_many(comparison)
     titles = [shortly(names, groups[0][0], comparison.named) for names, _ in groups]
     titles = [f"machine {title}" if title == "fact" else title for title in titles]
     found, folded = _without_the_usual_packages(comparison)
@@ -119,8 +128,12 @@ def _differences_table(comparison: Comparison) -> Table:
             for _, signature in groups
         ]
         words = [f"{number} as its torch needs them" if number else "none" for number in packages]
-        rows.append(_row("nvidia_packages", titles, words))
+        rows.append(_row(PACKAGES, titles, words))
     return Table("differences", ("fact", *titles), tuple(rows))
+
+
+PACKAGES = "nvidia packages"
+"""The row of those that differ because torch does."""
 
 
 def _row(name: str, titles: Sequence[str], cells: Sequence[str]) -> dict[str, Json]:
@@ -128,7 +141,20 @@ def _row(name: str, titles: Sequence[str], cells: Sequence[str]) -> dict[str, Js
 
 
 def _row_name(difference: Difference) -> str:
-    return difference.label if difference.item else difference.fact
+    return difference.label.rstrip(":")
+
+
+def _table_of_many(comparison: Comparison) -> Table:
+    """One row for each difference, the odd values with their machines; what most have, if so."""
+    found, folded = _without_the_usual_packages(comparison)
+    rows = [_row_of_many(it.difference) for it in found]
+    if folded:
+        words = f"{len(folded)} differ as torch does"
+        rows.append({"fact": PACKAGES, "most": None, "others": words})
+    if any(row["most"] for row in rows):
+        return Table("differences", ("fact", "most", "others"), tuple(rows))
+    short = tuple({"fact": row["fact"], "values": row["others"]} for row in rows)
+    return Table("differences", ("fact", "values"), short)
 
 
 def _row_of_many(difference: Difference) -> dict[str, Json]:

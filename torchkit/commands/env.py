@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from torchkit import checks
-from torchkit.commands.gates import Gates
+from torchkit.commands.gates import Gates, refuse_beside
 from torchkit.commands.overview import libtorch_artifacts, machine_table
 from torchkit.commands.sources import facts_of, save_report
 from torchkit.errors import BadInput
@@ -73,17 +73,19 @@ def answer(question: Question, system: System) -> Report | str | None:
     if q.all_ranks:
         from torchkit.commands import all_ranks
 
-        del kinds["--all-ranks"]
-        refuse_beside("--all-ranks", kinds, because="which reports on all ranks")
         return all_ranks.run(question, system)
     others = {it: kinds[it] for it in kinds if it != kind}
-    refuse_beside(kind, {**gates, **others, "--save": q.save})
-    if kind == "--list":
-        return list_checks()
     if kind == "--compare":
         from torchkit.commands import compare
 
+        others |= {"--extension": q.extensions, "--libtorch": q.libtorchs}
+        others |= {"--live": q.live, "--probe": q.probe}
+        because = "which compares machines and runs no check"
+        refuse_beside(kind, {**gates, **others}, because=because)
         return compare.run([*q.compare, *map(Path, q.others)], question, system)
+    refuse_beside(kind, {**gates, **others, "--save": q.save})
+    if kind == "--list":
+        return list_checks()
     if len(q.get) > 1:
         raise BadInput(
             f"--get is given {len(q.get)} times: {', '.join(q.get)}",
@@ -91,18 +93,6 @@ def answer(question: Question, system: System) -> Report | str | None:
         )
     value = fact(q.get[0], python=q.python, facts=q.saved, asked=q.asked, system=system)
     return as_json(value) if q.as_json else as_text(value)
-
-
-def refuse_beside(
-    option: str, others: Mapping[str, object], *, because: str = "which judges nothing"
-) -> None:
-    """Raises BadInput where an option would be passed over, a gate of CI among them."""
-    for name, value in others.items():
-        if value:
-            raise BadInput(
-                f"{name} would have no effect beside {option}, {because}",
-                hint=f"run torchkit twice, once with {option} and once with {name}",
-            )
 
 
 def run(
@@ -119,9 +109,9 @@ def run(
 ) -> Report:
     """Look at this machine, or at a saved one (`facts`), and judge it.
 
-    `python` names another interpreter; `asked` what else to look at; `require` holds expressions such as "torch>=2.4"; `only`
-    and `skip` choose checks by id; `save` is where the report goes as JSON too, with the exit
-    code that `strict` gives it. Raises TorchkitError for an option, expression or file that
+    `python` names another interpreter; `asked` what else to look at; `require` holds expressions
+    such as "torch>=2.4"; `only` and `skip` choose checks by id; `save` is where the report goes as
+    JSON too, with the exit code that `strict` gives it. Raises TorchkitError for an option, expression or file that
     cannot be used.
     """
     gates = Gates.of(require=require, only=only, skip=skip)

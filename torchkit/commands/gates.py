@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from torchkit import checks
@@ -69,3 +69,15 @@ def _chosen(only: Sequence[str], skip: Sequence[str]) -> tuple[str, ...]:
         for check_id in checks.automatic_ids()
         if (not only or check_id in only) and check_id not in skip
     )
+
+
+def refuse_beside(
+    option: str, others: Mapping[str, object], *, because: str = "which judges nothing"
+) -> None:
+    """Raises BadInput where an option would be passed over, a gate of CI among them."""
+    for name, value in others.items():
+        if value:
+            raise BadInput(
+                f"{name} would have no effect beside {option}, {because}",
+                hint=f"run torchkit twice, once with {option} and once with {name}",
+            )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import string
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -15,13 +16,26 @@ FEWEST_FOLDED = 3
 
 
 def short_names(paths: Sequence[Path], *, taken: Sequence[str] = ()) -> list[str]:
-    """A name for each file: its stem, with as many folders before it as tell equal ones apart."""
+    """A name for each file: its stem, with as many folders before it as tell equal ones apart.
+
+    One whose stem is `taken` is called `the file` with its whole name.
+    """
     for folders in range(_deepest(paths) + 1):
         names = [_with_folders(path, folders) for path in paths]
-        if len({*names, *taken}) == len(names) + len(taken):
-            return names
-    names = [str(path) for path in paths]
-    return [f"{name} ({number})" if name in taken else name for number, name in enumerate(names, 1)]
+        if len(set(names)) == len(names):
+            break
+    else:
+        names = [str(path) for path in paths]
+    pairs = zip(names, paths, strict=True)
+    return [f"the file {path.name}" if name in taken else name for name, path in pairs]
+
+
+def hidden_names(count: int) -> list[str]:
+    """Names in place of those of files, which may be those of hosts: `machine A`, `machine B`."""
+    letters = string.ascii_uppercase
+    if count <= len(letters):
+        return [f"machine {letter}" for letter in letters[:count]]
+    return [f"machine{number}" for number in range(1, count + 1)]
 
 
 def _deepest(paths: Sequence[Path]) -> int:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Sequence
 
 from torchkit import checks
-from torchkit.advice.libtorch import installed_torch_is_one, libtorch_advice
+from torchkit.advice.builds import cuda_of
+from torchkit.advice.cmake_cuda import Astray, astray
+from torchkit.advice.libtorch import installed_torch_is_one, libtorch_advice, unpacked
 from torchkit.machine.facts import Facts, Gpu, Libtorch, LiveTrial, Unknown
 from torchkit.report import Artifact, Status, Table
 from torchkit.units import readable
@@ -171,15 +174,33 @@ def _if_it_fits(libtorch: Libtorch, facts: Facts) -> Artifact | None:
 def _using(libtorch: Libtorch, facts: Facts) -> tuple[str, ...]:
     """How CMake is told of it; an archive is unpacked first."""
     is_windows = facts.known("os_system") == "windows"
+    folder = unpacked(libtorch)
     if libtorch.kind == "folder":
-        prefix = libtorch.cmake_prefix or libtorch.path
-        quoted = f'"{prefix}"' if is_windows else shlex.quote(prefix)
-        return (f"cmake -DCMAKE_PREFIX_PATH={quoted} -S . -B build",)
-    folder = "torch" if libtorch.kind == "wheel" else "libtorch"
-    build = f'cmake -DCMAKE_PREFIX_PATH="$PWD/{folder}" -S . -B build'
+        prefix = f'"{folder}"' if is_windows else shlex.quote(folder)
+        return (_cmake(prefix, for_cuda=libtorch.cuda is not None, facts=facts),)
+    is_flat = libtorch.folder_inside == ""
     if is_windows:
-        return (f'tar -xf "{libtorch.path}"', build.replace("$PWD", "%CD%"))
-    return (f"unzip -q {shlex.quote(libtorch.path)}", build)
+        into = f" -C {folder}" if is_flat else ""
+        unpack = f'tar -xf "{libtorch.path}"{into}'
+        here = f'"%CD%/{folder}"'
+    else:
+        into = f" -d {folder}" if is_flat else ""
+        unpack = f"unzip -q {shlex.quote(libtorch.path)}{into}"
+        is_plain = re.fullmatch(r"[\w.+/-]+", folder) is not None
+        here = f'"$PWD/{folder}"' if is_plain else f'"$PWD"/{shlex.quote(folder)}'
+    make = (f"mkdir {folder}",) if is_flat and is_windows else ()
+    return (*make, unpack, _cmake(here, for_cuda=libtorch.cuda is not None, facts=facts))
+
+
+def _cmake(prefix: str, *, for_cuda: bool, facts: Facts) -> str:
+    """`prefix` as a shell takes it; CMake is told of the CUDA toolkit where it would not find it."""
+    strayed = _astray(facts) if for_cuda else None
+    options = f" {strayed.options}" if strayed is not None else ""
+    return f"cmake -DCMAKE_PREFIX_PATH={prefix}{options} -S . -B build"
+
+
+def _astray(facts: Facts) -> Astray | None:
+    return astray(facts["cmake_cuda_home"], facts["cuda_home"], facts["nvcc_path"])
 
 
 def _download(facts: Facts, *, instead: bool) -> tuple[Artifact, ...]:
@@ -188,9 +209,11 @@ def _download(facts: Facts, *, instead: bool) -> tuple[Artifact, ...]:
         return ()
     installed: tuple[str, ...] = ()
     if installed_torch_is_one(facts):
+        strayed = _astray(facts) if facts.known("torch_cuda") is not None else None
         installed = (
             f"or no download: the installed torch {facts.known('torch_version')} is one, with "
-            f"-DCMAKE_PREFIX_PATH={facts.known('torch_cmake_prefix')}",
+            f"-DCMAKE_PREFIX_PATH={facts.known('torch_cmake_prefix')}"
+            + (f" {strayed.options}" if strayed is not None else ""),
         )
     return (
         Artifact(
@@ -198,6 +221,10 @@ def _download(facts: Facts, *, instead: bool) -> tuple[Artifact, ...]:
             "libtorch for this machine instead" if instead else "libtorch for this machine",
             url=found.zip.url,
             why=(*found.why, *installed),
-            commands=('cmake -DCMAKE_PREFIX_PATH="$PWD/libtorch" -S . -B build',),
+            commands=(
+                _cmake(
+                    '"$PWD/libtorch"', for_cuda=cuda_of(found.zip.variant) is not None, facts=facts
+                ),
+            ),
         ),
     )

@@ -12,7 +12,7 @@ from torchkit.errors import BadInput
 from torchkit.machine.facts import Facts
 from torchkit.machine.interpreter import other_interpreter, own_interpreter
 from torchkit.machine.survey import NOTHING_MORE, Asked, libtorch_facts, survey
-from torchkit.report import Report
+from torchkit.report import SCHEMA, Report
 from torchkit.system import System
 
 FACTS_FILE_LIMIT_BYTES = 32 * 1024**2
@@ -54,11 +54,23 @@ def facts_of(
 
 
 def read_facts(path: Path) -> Facts:
-    """The facts of a saved machine: any JSON with an object `facts`.
+    """The facts of a saved machine: any JSON with an object `facts`, unless it is another report.
 
     Raises BadInput when the file cannot be read as such.
     """
     hint = "give a file that `torchkit env --save FILE` wrote"
+    try:
+        content: Any = json.loads(_content(path, hint))
+    except (ValueError, RecursionError):
+        raise BadInput(f"{path} is not JSON", hint=hint) from None
+    facts = content.get("facts") if isinstance(content, Mapping) else None
+    if not isinstance(facts, Mapping):
+        raise BadInput(f"{path} has no object named facts", hint=hint)
+    _refuse_other_reports(path, content, hint)
+    return Facts.from_json(facts, where=str(path))
+
+
+def _content(path: Path, hint: str) -> bytes:
     try:
         if not path.is_file() and not re.fullmatch(r"/dev/(stdin|fd/\d+)", str(path)):
             raise BadInput(
@@ -72,14 +84,24 @@ def read_facts(path: Path) -> Facts:
         ) from None
     if len(data) > FACTS_FILE_LIMIT_BYTES:
         raise BadInput(f"{path} is larger than {FACTS_FILE_LIMIT_BYTES // 1024**2} MiB", hint=hint)
-    try:
-        content: Any = json.loads(data)
-    except (ValueError, RecursionError):
-        raise BadInput(f"{path} is not JSON", hint=hint) from None
-    facts = content.get("facts") if isinstance(content, Mapping) else None
-    if not isinstance(facts, Mapping):
-        raise BadInput(f"{path} has no object named facts", hint=hint)
-    return Facts.from_json(facts, where=str(path))
+    return data
+
+
+def _refuse_other_reports(path: Path, content: Mapping[str, Any], hint: str) -> None:
+    """Raises BadInput for a report of another command, or of another form than ours."""
+    command, schema = content.get("command", "env"), content.get("schema", SCHEMA)
+    if command != "env":
+        raise BadInput(
+            f"{path} is a report of `torchkit {command}`, expected one of `torchkit env`", hint=hint
+        )
+    if schema != SCHEMA:
+        is_newer = isinstance(schema, int) and schema > SCHEMA
+        raise BadInput(
+            f"{path} is a report of schema {schema}, this torchkit reads schema {SCHEMA}",
+            hint="update torchkit: pip install --upgrade torchkit"
+            if is_newer
+            else "save that machine again with this version of torchkit",
+        )
 
 
 def save_report(report: Report, path: Path, *, strict: bool) -> None:

@@ -41,6 +41,8 @@ _KEPT_STATES = 128
 _KEPT_EVERY_BYTES = 4 * 1024**2
 
 _STORED, _DEFLATED = 0, 8
+_MOST_TIMES = 1032
+"""So many times its own size is the most that zlib makes of a compressed byte."""
 _IS_ENCRYPTED = 1
 _UNIX = 3
 _LARGE = 0xFFFFFFFF
@@ -328,7 +330,7 @@ def _members(file: BinaryIO) -> dict[str, Member]:
         extra = data[name_at + name_bytes : name_at + name_bytes + extra_bytes]
         at = name_at + name_bytes + extra_bytes + comment_bytes
         if not name.endswith("/") and not name.startswith("/") and ".." not in name.split("/"):
-            members[posixpath.normpath(name)] = _member(fields, extra, prefix)
+            members[posixpath.normpath(name)] = _member(fields, extra, prefix, size)
     if not members:
         raise _BadZipError(
             "a zip with nothing in it" if count == 0 else "a zip whose list is damaged"
@@ -336,7 +338,8 @@ def _members(file: BinaryIO) -> dict[str, Member]:
     return members
 
 
-def _member(fields: Sequence[Any], extra: bytes, prefix: int) -> Member:
+def _member(fields: Sequence[Any], extra: bytes, prefix: int, file_bytes: int) -> Member:
+    """What an entry says; no number is larger than a file of that size allows."""
     system, flags, method = fields[1] >> 8, fields[3], fields[4]
     compressed_bytes, size, place = fields[8], fields[9], fields[16]
     mode = fields[15] >> 16
@@ -346,9 +349,9 @@ def _member(fields: Sequence[Any], extra: bytes, prefix: int) -> Member:
         method,
         bool(flags & _IS_ENCRYPTED),
         system == _UNIX and stat.S_ISLNK(mode),
-        compressed_bytes,
-        size,
-        prefix + place,
+        min(compressed_bytes, file_bytes),
+        min(size, _MOST_TIMES * file_bytes),
+        min(prefix + place, file_bytes),
     )
 
 

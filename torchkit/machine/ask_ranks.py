@@ -4,20 +4,29 @@ Stand-alone: standard library and torch, nothing of ours. `machine/ranks.py` run
 with one argument, a JSON object. Only the store is used, over which gloo's ranks meet, too: a
 process group forms when all ranks have come, and here some may never come.
 
-What it writes on stdout, a line each: `MARK imported`, then `MARK done` or `MARK failed REASON`.
+What it writes on stdout, a line each: `MARK ready` and `MARK imported`, then `MARK done` or
+`MARK failed REASON`. What it imports itself is never a file of the current folder that has the
+name of one of Python's; what torch imports may be, as in a script that lies there.
 """
 
-import contextlib
-import datetime
-import importlib
-import json
-import os
-import signal
 import sys
-import threading
-import time
+
+PATH = list(sys.path)
+sys.path[:] = PATH[1:] if PATH[:1] == [""] else PATH
+
+import contextlib  # noqa: E402 - the path comes first, here and below
+import datetime  # noqa: E402
+import importlib  # noqa: E402
+import json  # noqa: E402
+import os  # noqa: E402
+import signal  # noqa: E402
+import threading  # noqa: E402
+import time  # noqa: E402
+
+sys.path[:] = PATH
 
 MARK = "torchkit-ranks:"
+READY = "ready"
 PAUSE_S = 0.05
 
 
@@ -27,10 +36,16 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
-def watch(stop: str, parent: int) -> None:
-    """Ends this process when our parent says so, or is gone."""
-    while not os.path.exists(stop) and os.getppid() == parent:  # noqa: PTH110 - as cheap as can be
+def watch(folder: str, parent: int) -> None:
+    """Ends this process when our parent says so, or is gone: then its folder goes, too."""
+    stop = os.path.join(folder, "stop")  # noqa: PTH118 - as cheap as can be
+    while not os.path.exists(stop) and os.getppid() == parent:  # noqa: PTH110 - as above
         time.sleep(PAUSE_S)
+    if os.getppid() != parent:
+        with contextlib.suppress(OSError):
+            for name in os.listdir(folder):  # noqa: PTH208 - as above
+                os.unlink(os.path.join(folder, name))  # noqa: PTH108, PTH118 - as above
+            os.rmdir(folder)  # noqa: PTH106 - as above
     os._exit(0)
 
 
@@ -39,10 +54,10 @@ def main() -> None:
     asked = json.loads(sys.argv[1])
     with contextlib.suppress(AttributeError):  # Windows
         signal.alarm(int(asked["limit_s"]) + 1)
-    stop = os.path.join(asked["folder"], "stop")  # noqa: PTH118 - as cheap as can be
     with open(os.path.join(asked["folder"], "pid"), "w") as file:  # noqa: PTH118, PTH123 - as above
         file.write(str(os.getpid()))
-    threading.Thread(target=watch, args=(stop, os.getppid()), daemon=True).start()
+    threading.Thread(target=watch, args=(asked["folder"], os.getppid()), daemon=True).start()
+    say(READY)
     try:
         distributed = importlib.import_module("torch.distributed")
     except BaseException as error:  # noqa: BLE001 - a broken torch may raise anything

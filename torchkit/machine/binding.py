@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from torchkit.machine.elf import DAMAGED
 from torchkit.machine.loader import Loaded, Loader, Mapped, Problem, Trial
 from torchkit.machine.symbols import (
     Import,
@@ -63,6 +64,8 @@ def attempt(system: System, loader: Loader, path: Path) -> Attempt | Unknown:
         return trial
     libraries, problems = trial.load
     error = problems[0].text if problems else None
+    if error is not None and error.endswith(DAMAGED):  # the loader may load it, or crash
+        return Unknown(error)
     if any(not problem.version for problem in problems):
         return Attempt(error, _missing_library(problems, path), (), libraries)
     found = unbound(system, loader, trial)

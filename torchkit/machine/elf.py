@@ -28,9 +28,13 @@ MANY_BYTES = 16 * PAGE_BYTES
 
 MAX_SEGMENTS = 4096
 MAX_ENTRIES = 65536
+MAX_NEEDED = 1024
 MAX_NAME_BYTES = 65536
 MAX_TEXT_BYTES = 16 * 1024**2
 """No real file comes near these; a damaged one must not keep us busy."""
+
+KEPT_PAGES = 4096
+"""So many pages of a file are held at once, 16 MB; a damaged file may lead to any number."""
 
 TOO_SHORT = "file too short"
 NO_ELF = "invalid ELF header"
@@ -66,13 +70,18 @@ _DF_1_NODEFLIB, _DF_1_PIE = 0x800, 0x08000000
 _VER_FLG_BASE, _VER_FLG_WEAK = 1, 2
 _VERSION_NUMBER = 0x7FFF
 
-_TORCH_NAME = re.compile(rb"_ZNK?(?:3c10|2at|5torch)")
-_NEW_ABI = re.compile(rb"_ZNK?(?:3c10|2at|5torch)[^\0]*__cxx11")
-_OLD_ABI = re.compile(rb"_ZNK?(?:3c10|2at|5torch)[^\0]*[EKRIPOSv_]Ss")
-"""`Ss` is how std::string is written in a name of the old ABI, here at the start of a type."""
+_TORCH_NAME = re.compile(rb"\0_ZNK?(?:3c10|2at|5torch)")
+_NEW_ABI = re.compile(rb"\0_ZNK?(?:3c10|2at|5torch)[^\0]*__cxx11")
+_OLD_ABI = re.compile(rb"\0_ZNK?(?:3c10|2at|5torch)[^\0]*[EKRIPOSv_]Ss")
+"""`Ss` is how std::string is written in a name of the old ABI, here at the start of a type.
+
+From the zero byte before a name on: else the time would grow with the square of a long name.
+"""
 
 _CHUNK_BYTES = 1024**2
 _OVERLAP_BYTES = 4096
+_NAMES_LIMIT_BYTES = 256 * 1024**2
+"""How much of a table of names is searched; that of a libtorch_cpu.so takes 5 MB."""
 
 
 class NeededVersion(NamedTuple):
@@ -158,7 +167,7 @@ def parse_cxx11_abi(file: BinaryIO) -> bool | Unknown:
     except BrokenError as broken:
         return Unknown(str(broken))
     has_torch_name = has_old = False
-    for offset in range(0, size, _CHUNK_BYTES):
+    for offset in range(0, min(size, _NAMES_LIMIT_BYTES), _CHUNK_BYTES):
         file.seek(start + offset)
         chunk = file.read(min(_CHUNK_BYTES + _OVERLAP_BYTES, size - offset))
         if _NEW_ABI.search(chunk):
@@ -249,6 +258,8 @@ class Pages:
 
     def _page(self, number: int) -> bytes:
         if number not in self._pages:
+            if len(self._pages) >= KEPT_PAGES:
+                self._pages.clear()
             self._file.seek(number * PAGE_BYTES)
             self._pages[number] = self._file.read(PAGE_BYTES)
         return self._pages[number]
@@ -272,6 +283,7 @@ class Image:
         self._read_header(bits)
         self._segments = self._read_segments()
         self._entries = self._read_entries()
+        self._names: tuple[int, int] | None = None
 
     # --- the header, in the order of the loader's checks (glibc, elf/dl-load.c, open_verify)
 
@@ -373,13 +385,16 @@ class Image:
 
     def string_table(self) -> tuple[int, int]:
         """Offset and size in bytes of the names."""
+        if self._names is not None:  # there may be thousands of segments to look through
+            return self._names
         address, size = self.last(_DT_STRTAB), self.last(_DT_STRSZ)
         if address is None or size is None:
             raise BrokenError("object file has no dynamic section")
         start = self.offset(address)
         if start + size > self.pages.size:
             raise BrokenError(DAMAGED)
-        return start, size
+        self._names = start, size
+        return self._names
 
     def last(self, tag: int) -> int | None:
         """The value of an entry of the dynamic segment; of several, the last counts."""
@@ -444,6 +459,9 @@ class Image:
 
     def elf(self) -> Elf:
         flags = self.last(_DT_FLAGS_1) or 0
+        needed = self._entries.get(_DT_NEEDED, ())
+        if len(needed) > MAX_NEEDED:
+            raise BrokenError(DAMAGED)
         return Elf(
             machine=self.machine,
             bits=self.bits,
@@ -452,7 +470,7 @@ class Image:
             is_position_independent=self.kind == _ET_DYN,
             has_dynamic=bool(self._entries),
             soname=self._named(_DT_SONAME),
-            needed=tuple(self.name(start) for start in self._entries.get(_DT_NEEDED, ())),
+            needed=tuple(map(self.name, needed)),
             rpath=self._named(_DT_RPATH),
             runpath=self._named(_DT_RUNPATH),
             needed_versions=self._needed_versions(),

@@ -10,11 +10,11 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from torchkit.errors import BadInput
 from torchkit.machine.distributions import Distribution, Packages
-from torchkit.machine.elf import Elf, name_table, parse_elf, read_elf
+from torchkit.machine.elf import Elf, cannot_open, name_table, parse_elf, read_elf
 from torchkit.machine.symbols import Symbol, undefined_symbols
 from torchkit.system import System, Unknown
 
@@ -36,18 +36,21 @@ _MARKS = (b"torch", b"c10")
 _PASSED_OVER = re.compile(r"torch|functorch|torchgen|(pytorch-)?triton(-.*)?|nvidia-.*")
 """Distributions that are torch, or that torch brings along; libtriton.so alone takes 50 ms."""
 
+_START_BYTES = 512
+_CONTROL = re.compile(rb"[\0-\x08\x0e-\x1f\x7f-\xff]")
 _CHUNK_BYTES = 1024**2
 _LIST_LIMIT_BYTES = 64 * 1024**2
 _NAMES_LIMIT_BYTES = 4 * 1024**2
 _FOLDER_LIMIT = 1000
+_LISTED_LIMIT = 50_000
+_PATH_FILES_LIMIT = 100
 """Bounds for lists, tables and source trees that no package of this world comes near."""
 
 _LISTED = re.compile(
-    rb'(?m)^(?:"((?:[^"\n]|"")*\.so(?:\.\d+)*)"|([^",\n]*\.so(?:\.\d+)*))(?=[,\r\n]|\Z)'
+    rb'(?m)^(?:"([^"\n\0]*(?:""[^"\n\0]*)*\.so(?:\.\d+)*)"|([^",\n\0]*\.so(?:\.\d+)*))'
+    rb"(?=[,\r\n]|\Z)"
 )
-_PATH_FILE = re.compile(
-    rb'(?m)^"?([^",\n/]*(?:\.pth|__editable__[^",\n/]*_finder\.py))(?=[",\r\n]|\Z)'
-)
+_PATH_FILE = re.compile(rb'(?m)^"?([^",\n/]*\.pth|__editable__[^",\n/]*_finder\.py)(?=[",\r\n]|\Z)')
 _MAPPED = re.compile(r"""["'][\w.]+["']:\s*["'](/[^"']+)["']""")
 _OTHER_FOLDERS = {"__pycache__", "build", "node_modules", "site-packages"}
 """Folders of a source tree that no module is imported from."""
@@ -128,7 +131,7 @@ def _listed(system: System, path: Path) -> tuple[list[str] | None, list[str]]:
     rest, read_bytes = b"", 0
     try:
         with system.open(path) as file:
-            while read_bytes < _LIST_LIMIT_BYTES:
+            while read_bytes < _LIST_LIMIT_BYTES and len(found) < _LISTED_LIMIT:
                 chunk = file.read(_CHUNK_BYTES)
                 read_bytes += len(chunk)
                 lines, newline, remains = (rest + chunk).rpartition(b"\n")
@@ -140,7 +143,7 @@ def _listed(system: System, path: Path) -> tuple[list[str] | None, list[str]]:
                 rest = remains if newline or len(remains) < _CHUNK_BYTES else b""
     except (OSError, ValueError):
         return None, []
-    return found, path_files
+    return found[:_LISTED_LIMIT], list(dict.fromkeys(path_files))[:_PATH_FILES_LIMIT]
 
 
 def _add_listed(lines: bytes, found: list[str], path_files: list[str]) -> None:
@@ -163,10 +166,10 @@ def _developed(
     if not isinstance(text, str):
         return
     if path_file.suffix == ".py":
-        for mapped in dict.fromkeys(_MAPPED.findall(text)):
+        for mapped in list(dict.fromkeys(_MAPPED.findall(text)))[:_FOLDER_LIMIT]:
             yield from ((str(Path(mapped).parent), path) for path in _walk(system, Path(mapped)))
         return
-    for line in text.splitlines():
+    for line in list(dict.fromkeys(text.splitlines()))[:_FOLDER_LIMIT]:
         folder = path_file.parent / line.strip()
         if line.strip() and not line.startswith(("#", "import ")) and system.is_folder(folder):
             for top in _top_levels(system, distribution):
@@ -177,7 +180,7 @@ def _top_levels(system: System, distribution: Distribution) -> tuple[str, ...]:
     """Names that a distribution is imported by; what its own name stands for where none is told."""
     text = system.read_text(distribution.metadata / "top_level.txt")
     names = text.split() if isinstance(text, str) else []
-    return tuple(names) or (distribution.name.replace("-", "_"),)
+    return tuple(dict.fromkeys(names[:_FOLDER_LIMIT])) or (distribution.name.replace("-", "_"),)
 
 
 def _walk(system: System, top: Path) -> Iterator[str]:
@@ -209,22 +212,37 @@ def _walk(system: System, top: Path) -> Iterator[str]:
 # --- which of them use torch
 
 
-def may_use_torch(system: System, path: Path | str) -> bool:
-    """Whether a file's names speak of torch; False where it is gone or no ELF file."""
+def may_use_torch(system: System, path: Path | str) -> bool | Unknown:
+    """Whether a file's names speak of torch; unknown where it is gone, cut off or damaged.
+
+    A file that is no ELF file, and is not meant to be one, has none.
+    """
     try:
         with system.open(path) as file:
             table = name_table(file)
             if isinstance(table, Unknown):
-                return False
+                return False if _is_of_another_kind(file) else table
             start, size = table
             if size > _NAMES_LIMIT_BYTES:  # a compiler, say: what it needs by name has to do
                 elf = parse_elf(file)
                 return isinstance(elf, Elf) and any(map(TORCH_LIBRARY.match, elf.needed))
             file.seek(start)
             names = file.read(size)
-    except (OSError, ValueError):
+    except OSError as error:
+        return Unknown(cannot_open(error.errno))
+    except ValueError:
         return False
     return _MARKS[0] in names or _MARKS[1] in names
+
+
+def _is_of_another_kind(file: BinaryIO) -> bool:
+    """Whether it is a text (of the linker, say) or a library of another system."""
+    file.seek(0)
+    start = file.read(_START_BYTES)
+    if start.startswith(_FETCHED_LATER):
+        return False
+    is_text = bool(start) and not start.startswith(b"\x7fELF") and _CONTROL.search(start) is None
+    return is_text or start.startswith(tuple(_OF_OTHER_SYSTEMS))
 
 
 def is_name_of_torch(symbol: str) -> bool:
@@ -264,13 +282,18 @@ def uses_of_torch(system: System, path: Path) -> Uses:
 
 # --- files that a user names
 
-_KINDS = {
+_OF_OTHER_SYSTEMS = {
     b"MZ": "a Windows library",
     b"\xcf\xfa\xed\xfe": "a library of macOS",
     b"\xca\xfe\xba\xbe": "a library of macOS",
     b"!<arch>": "a static library",
+}
+_FETCHED_LATER = b"version https://git-lfs"
+
+_KINDS = {
+    **_OF_OTHER_SYSTEMS,
     b"PK\x03\x04": "a zip archive or wheel",
-    b"version https://git-lfs": "a pointer of Git LFS, the file itself was not fetched",
+    _FETCHED_LATER: "a pointer of Git LFS, the file itself was not fetched",
 }
 
 
@@ -289,7 +312,7 @@ def named_file(system: System, text: str) -> Path:
         raise BadInput(f"{text} is not there", hint=example)
     try:
         with system.open(path) as file:
-            start = file.read(64)
+            start = file.read(64) or b""  # None where nothing is to be had yet
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise BadInput(f"cannot read {text}: {reason.lower()}", hint=example) from None

@@ -14,8 +14,8 @@ from functools import cached_property
 from pathlib import Path
 
 from torchkit.errors import BadInput
-from torchkit.machine.binding import Attempt, attempt
-from torchkit.machine.distributions import Distribution, Packages
+from torchkit.machine.binding import Attempt
+from torchkit.machine.distributions import Distribution, Packages, normal_name
 from torchkit.machine.elf import Elf, cxx11_abi
 from torchkit.machine.extension_files import (
     Compiled,
@@ -26,12 +26,13 @@ from torchkit.machine.extension_files import (
     named_file,
     uses_of_torch,
 )
+from torchkit.machine.extension_loading import Loading
 from torchkit.machine.facts import Companion, Extension, Value
 from torchkit.machine.fatbin import gpu_archs
 from torchkit.machine.interpreter import Interpreter
 from torchkit.machine.libtorch import TorchProcess
 from torchkit.machine.packages import described
-from torchkit.machine.symbols import defined_symbols
+from torchkit.machine.symbols import Symbol
 from torchkit.system import System, Unknown
 
 SHOWN_SYMBOLS = 20
@@ -40,7 +41,7 @@ SHOWN_SYMBOLS = 20
 _PYTHON_TAG = re.compile(r"\.((?:cpython|cp|pypy)-?(\d)(\d*)([a-z]*)\b[\w-]*)\.so$")
 """`_C.cpython-311-x86_64-linux-gnu.so`, `_C.pypy310-pp73-x86_64-linux-gnu.so`."""
 
-_CUDA_RUNTIME = re.compile(r"libcudart[\w.-]*?\.so\.(\d+)")
+_CUDA_RUNTIME = re.compile(r"(?:^|[ /])libcudart[\w.-]*?\.so\.(\d+)")
 _STD_STRING = re.compile(r"__cxx11|[EKRIPOSv_]Ss")
 """How std::string is written in a name, of the new C++ ABI and of the old one."""
 
@@ -116,6 +117,15 @@ class _Examination:
         )
 
     @cached_property
+    def loading(self) -> Loading:
+        return Loading(self.system, self.process.loader, self.compiled, self._required)
+
+    def _required(self, distribution: Distribution) -> set[str]:
+        """Names of the distributions that it asks for."""
+        texts = (re.match(r"[\w.-]+", text) for text in self.packages.requires(distribution))
+        return {normal_name(it[0]) for it in texts if it is not None}
+
+    @cached_property
     def torch_abi(self) -> bool | None:
         told = None if self.process.torch is None else self.process.torch.cxx11_abi()
         return None if isinstance(told, Unknown) else told
@@ -132,9 +142,16 @@ class _Examination:
             true, uses = self.system.resolve(file.path), uses_of_torch(self.system, file.path)
             if uses.torch:
                 chosen.setdefault(true, (file, uses))
+        tried: dict[str, Attempt | Unknown] = {}
+        packages: dict[str, list[Compiled]] = {}
+        for file, _ in chosen.values():
+            package = "" if file.distribution is None else file.distribution.name
+            packages.setdefault(package, []).append(file)
+        for files in packages.values():
+            tried |= self.loading.tried(files)
         found = []
         for file, uses in chosen.values():
-            told = self._described(file, uses)
+            told = self._described(file, uses, tried[file.name], is_asked_for=file.path in asked)
             found += [] if told is None else [told]
         return tuple(found)
 
@@ -149,7 +166,9 @@ class _Examination:
 
     # --- one file
 
-    def _described(self, file: Compiled, uses: Uses) -> Extension | None:
+    def _described(
+        self, file: Compiled, uses: Uses, tried: Attempt | Unknown, *, is_asked_for: bool
+    ) -> Extension | None:
         """None for a module of another Python that has a sibling for this one."""
         distribution = file.distribution
         extension = Extension(
@@ -163,64 +182,14 @@ class _Examination:
             extension = self._with_package(extension, distribution)
         python = self._other_python(file.path)
         if python is not None:
-            if self._has_module_for_this_python(file.path):
+            if self._has_module_for_this_python(file.path) and not is_asked_for:
                 return None
             return extension._replace(
                 error=f"No module named {_module(file)!r}", built_for_python=python
             )
-        tried = self._tried(file)
         if isinstance(tried, Unknown):
             return extension._replace(unknown=tried.reason)
         return extension if tried.error is None else self._with_error(extension, file, tried)
-
-    def _tried(self, file: Compiled) -> Attempt | Unknown:
-        """How loading it goes, where the package itself first loads what it brings along.
-
-        fbgemm-gpu loads the libraries that its modules need by path, transformer-engine one whose
-        symbols they use: what lies in the package and would be found that way is not missing.
-        """
-        tried = attempt(self.system, self.process.loader, file.path)
-        loaded: set[Path] = set()
-        while isinstance(tried, Attempt) and tried.missing_library is not None:
-            sibling = self._sibling(file, tried.missing_library)
-            if sibling is None or sibling in loaded or not self._loads(sibling):
-                break
-            loaded.add(sibling)
-            self.process.loader.load(sibling)
-            tried = attempt(self.system, self.process.loader, file.path)
-        if isinstance(tried, Attempt) and tried.missing_symbols:
-            return self._without_own_symbols(file, tried)
-        return tried
-
-    def _loads(self, path: Path) -> bool:
-        tried = attempt(self.system, self.process.loader, path)
-        return isinstance(tried, Attempt) and tried.error is None
-
-    def _sibling(self, file: Compiled, name: str) -> Path | None:
-        if file.distribution is None:
-            return None
-        same = (it.path for it in self.compiled if it.distribution is file.distribution)
-        return next((path for path in same if path.name == name), None)
-
-    def _without_own_symbols(self, file: Compiled, tried: Attempt) -> Attempt:
-        """The same without the names that another file of the package defines."""
-        strange = [it for it in tried.missing_symbols if not is_name_of_torch(it.name)]
-        if not strange or file.distribution is None:
-            return tried
-        own: set[str] = set()
-        for other in self.compiled:
-            if other.distribution is file.distribution and other.name != file.name:
-                offered = defined_symbols(self.system, other.name)
-                own |= set() if isinstance(offered, Unknown) else offered
-        left = tuple(it for it in tried.missing_symbols if it.name not in own)
-        if len(left) == len(tried.missing_symbols):
-            return tried
-        if not left:
-            return Attempt(libraries=tried.libraries)
-        error = tried.error
-        if tried.missing_symbols[0] not in left:
-            error = f"{file.name}: undefined symbol: {left[0].name}"
-        return tried._replace(error=error, missing_symbols=left)
 
     def _with_package(self, extension: Extension, distribution: Distribution) -> Extension:
         if distribution.name not in self.companions:
@@ -237,6 +206,7 @@ class _Examination:
             if told.cuda not in (None, "cpu")
             else extension.built_for_cuda,
             origin=_origin(self.system, distribution),
+            built_here=_is_built_here(self.system, self.packages, distribution),
         )
 
     def _with_error(self, extension: Extension, file: Compiled, tried: Attempt) -> Extension:
@@ -288,12 +258,17 @@ class _Examination:
         tag = _PYTHON_TAG.search(path.name)
         if tag is None or not self.interpreter.tag:
             is_refused = self.interpreter.free_threaded and path.name.endswith(".abi3.so")
-            return "abi3" if is_refused else None
-        if tag[1] == self.interpreter.tag:
+            return "abi3" if is_refused and self._is_module(path) else None
+        if tag[1] == self.interpreter.tag or not self._is_module(path):
             return None
         version = f"{tag[2]}.{tag[3]}{tag[4]}" if tag[3] else tag[2]
         same_version = f"{self.interpreter.tag}-".startswith("-".join(tag[1].split("-")[:2]) + "-")
         return f"{version} ({tag[1]})" if same_version else version
+
+    def _is_module(self, path: Path) -> bool:
+        """Whether Python can import it; torchao loads `_C_mxfp8.cpython-310-….so` by its path."""
+        start = Symbol(f"PyInit_{path.name.partition('.')[0]}")
+        return self.loading.exports(str(path)).defines(start) is True
 
     def _has_module_for_this_python(self, path: Path) -> bool:
         stem = path.name.partition(".")[0]
@@ -308,6 +283,18 @@ def _module(file: Compiled) -> str:
         file.path.parent.relative_to(file.site).parts if file.path.is_relative_to(file.site) else ()
     )
     return ".".join((*folders, file.path.name.partition(".")[0]))
+
+
+def _is_built_here(system: System, packages: Packages, distribution: Distribution) -> bool | None:
+    """Whether pip compiled the package on a machine like this; None where nothing tells.
+
+    The tag of its wheel tells: an index takes `manylinux_…` only, a build makes `linux_x86_64`.
+    """
+    text = system.read_text(distribution.metadata / "WHEEL")
+    tags = re.findall(r"(?m)^Tag:[^\n]*-(\w+)[ \t\r]*$", text) if isinstance(text, str) else []
+    if not tags or packages.installer(distribution) == "conda":
+        return None
+    return any(tag.startswith("linux_") for tag in tags)
 
 
 def _origin(system: System, distribution: Distribution) -> str | None:

@@ -289,6 +289,7 @@ GLOSSARY: dict[str, Fact] = _glossary(
     Fact("cuda_visible_devices", Kind.TEXT, "driver", "value of CUDA_VISIBLE_DEVICES; null when it is not set"),
     # the toolchain
     Fact("cuda_home", Kind.TEXT, "toolchain", "folder of the CUDA toolkit that builds would take"),
+    Fact("cmake_cuda_home", Kind.TEXT, "toolchain", "folder that CMake takes for the CUDA toolkit, by the nvcc on PATH; null when it finds no nvcc"),
     Fact("nvcc_version", Kind.VERSION, "toolchain", "version of its nvcc; null when there is none"),
     Fact("nvcc_path", Kind.TEXT, "toolchain", "path of that nvcc"),
     Fact("nvcc_gcc_max", Kind.COUNT, "toolchain", "newest gcc major that nvcc's own header allows"),

@@ -18,7 +18,9 @@ MOST_RANKS = 100_000
 class Launch(NamedTuple):
     """What the launcher says. `address` is where torch.distributed's ranks meet, if it says so.
 
-    `hosts_store`: rank 0 must open the store there, which torchrun has done otherwise.
+    `hosts_store`: rank 0 must open the store there, which torchrun has done otherwise. `key` is the
+    same for all ranks of a run; `has_key` is False where nothing tells one run from another.
+    `lacks` is the variable that init_process_group would miss, "" if none.
     """
 
     rank: int
@@ -28,6 +30,8 @@ class Launch(NamedTuple):
     hosts_store: bool
     key: str
     limit_s: float
+    has_key: bool = True
+    lacks: str = ""
 
     @property
     def has_agent(self) -> bool:
@@ -50,8 +54,12 @@ _KEYS = (
 """Variables that are the same for all ranks of a run, and others in another run."""
 
 
-def launch_of(environ: Mapping[str, str]) -> Launch:
-    """Which rank of how many this process is. Raises BadInput where no launcher says so."""
+def launch_of(environ: Mapping[str, str], *, looking_s: float = 0.0) -> Launch:
+    """Which rank of how many this process is. Raises BadInput where no launcher says so.
+
+    `looking_s` is how much longer a rank may look than rank 0 did, in seconds; it is waited for,
+    too, unless TORCHKIT_RANKS_TIMEOUT_S says how long.
+    """
     for rank_name, size_name, local_name in _LAUNCHERS:
         if rank_name == "SLURM_PROCID" and not environ.get("SLURM_STEP_ID"):
             continue  # sbatch sets these, too, for a script that runs once
@@ -60,7 +68,8 @@ def launch_of(environ: Mapping[str, str]) -> Launch:
             size = _number(environ, size_name, 1, MOST_RANKS)
             if rank >= size:
                 raise BadInput(
-                    f"{rank_name} is {rank} and {size_name} is {size}: ranks go from 0 to {size - 1}",
+                    f"{rank_name} is {rank} and {size_name} is {size}: "
+                    f"ranks go from 0 to {size - 1}",
                     hint="start it with torchrun, which sets both",
                 )
             address = _address(environ)
@@ -72,7 +81,9 @@ def launch_of(environ: Mapping[str, str]) -> Launch:
                 address,
                 address is not None and not is_agents,
                 _key(environ, size),
-                _limit_s(environ),
+                _limit_s(environ, looking_s),
+                has_key=any(environ.get(name) for name in _KEYS),
+                lacks=_lacks(environ, rank_name),
             )
     raise BadInput(
         "--all-ranks needs a launcher: RANK and WORLD_SIZE are not set",
@@ -113,10 +124,16 @@ def _key(environ: Mapping[str, str], size: int) -> str:
     return hashlib.sha256("\n".join([*told, str(size)]).encode("utf-8", "replace")).hexdigest()[:12]
 
 
-def _limit_s(environ: Mapping[str, str]) -> float:
+def _lacks(environ: Mapping[str, str], rank_name: str) -> str:
+    """Other launchers leave it to the script to set what torch looks for."""
+    names = ("MASTER_ADDR", "MASTER_PORT") if rank_name == "RANK" else ()
+    return next((name for name in names if name not in environ), "")
+
+
+def _limit_s(environ: Mapping[str, str], looking_s: float) -> float:
     text = environ.get("TORCHKIT_RANKS_TIMEOUT_S", "")
     if not text:
-        return LIMIT_S
+        return LIMIT_S + looking_s
     try:
         limit_s = float(text)
     except ValueError:

@@ -18,6 +18,8 @@ _NEW_ENTRY = struct.Struct("<iIIIQ")
 _EXTENSION_MAGIC = 0xEAA42174
 _HWCAPS_TAG = 1
 _NAMED_HWCAP = 1 << 30  # in the upper half of an entry's hwcap
+_MAX_TEXT_BYTES = 4096
+"""No path that Linux can open is longer; entries of a damaged cache may share a text of any size."""
 
 # _DL_CACHE_DEFAULT_ID: the architecture's flag and that of a libc.so.6
 _FLAGS = {"x86_64": 0x303, "s390x": 0x403, "ppc64": 0x503, "aarch64": 0xA03}
@@ -88,4 +90,4 @@ def _ranks(data: bytes, extension: int, levels: Sequence[str]) -> list[int | Non
 
 
 def _text(data: bytes, start: int) -> str:
-    return os.fsdecode(data[start : data.index(b"\0", start)])
+    return os.fsdecode(data[start : data.index(b"\0", start, start + _MAX_TEXT_BYTES)])

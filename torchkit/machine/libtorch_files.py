@@ -13,8 +13,13 @@ from pathlib import Path
 from torchkit.machine.elf import Elf, parse_cxx11_abi, parse_elf
 from torchkit.machine.facts import Libtorch, Unknown, Value
 from torchkit.machine.fatbin import gpu_archs, stream_gpu_archs
-from torchkit.machine.libtorch_root import Root, opened_root
-from torchkit.machine.libtorch_toolkit import cuda_libraries, cuda_major, toolkit_gap
+from torchkit.machine.libtorch_root import Root, each_once, opened_root
+from torchkit.machine.libtorch_toolkit import (
+    cuda_libraries,
+    cuda_major,
+    missing_on_link_line,
+    toolkit_gap,
+)
 from torchkit.machine.libtorch_version import Label, label_of
 from torchkit.machine.libtorch_whole import BROKEN, CMAKE_CONFIG, wholeness, words_for
 from torchkit.machine.symbols import defined_symbols
@@ -25,6 +30,9 @@ from torchkit.versions import Version
 _LIBRARIES = re.compile(r"lib(c10|c10_cuda|c10_hip|c10_xpu|torch|torch_\w+|caffe2)\.so")
 _NOT_OF_PROGRAMS = re.compile(r"libtorch_python\.so|libtorch_cuda_linalg\.so|libtorch_nvshmem\.so")
 """A program loads no libtorch_python.so, and the others on demand."""
+
+_MAX_LIBRARIES = 100
+"""So many are opened; a libtorch has a dozen."""
 
 _GPU_CODE = ("libtorch_cuda.so", "libtorch_cuda_cu.so", "libtorch_hip.so")
 _TELLING_THE_ABI = ("libc10.so", "libtorch.so", "libtorch_cpu.so", "libcaffe2.so")
@@ -62,7 +70,7 @@ def libtorch_file_facts(
     looked at.
     """
     found = []
-    for path in paths:
+    for path in each_once(system, paths):
         with system.noticing(f"reading {path}"), opened_root(system, path) as root:
             found.append(_libtorch(root, system, cuda_home))
     return {"libtorchs": tuple(found)}
@@ -70,7 +78,13 @@ def libtorch_file_facts(
 
 def _libtorch(root: Root, system: System, cuda_home: Path | None) -> Libtorch:
     if root.folder is None:
-        return Libtorch(root.named, root.kind, problem=root.problem, error=words_for(root))
+        return Libtorch(
+            root.named,
+            root.kind,
+            problem=root.problem,
+            error=words_for(root),
+            subfolder=root.subfolder,
+        )
     label = label_of(root)
     os_system = _os_system(root)
     told = Libtorch(
@@ -81,6 +95,7 @@ def _libtorch(root: Root, system: System, cuda_home: Path | None) -> Libtorch:
         cmake_cxx11_abi=_cmake_abi(root),
         cmake_cuda_min=_cmake_cuda_min(root),
         cmake_prefix=None if root.is_archive else _absolute(system, root.folder),
+        folder_inside=root.inside,
         is_debug=label.is_debug,
     )
     if os_system != "linux":
@@ -109,6 +124,7 @@ def _libtorch(root: Root, system: System, cuda_home: Path | None) -> Libtorch:
                 missing_cuda_library=gap.library,
                 missing_cuda_stops_link=gap.stops_link,
             )
+        told = told._replace(missing_on_link_line=missing_on_link_line(root, system, cuda_home))
     return told
 
 
@@ -167,7 +183,7 @@ def _elfs(root: Root) -> tuple[dict[str, Elf], dict[str, str]]:
     ]
     elfs: dict[str, Elf] = {}
     unread: dict[str, str] = {}
-    for name in sorted(names, key=lambda name: root.size(f"lib/{name}") or 0):
+    for name in sorted(names, key=lambda name: root.size(f"lib/{name}") or 0)[:_MAX_LIBRARIES]:
         try:
             with root.system.open(_library(root, name)) as file:
                 elf = parse_elf(file)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,13 +15,15 @@ from torchkit.system import System, Unknown
 
 _MAIN_LIBRARIES = re.compile(r"(lib)?(c10|torch|torch_cpu|caffe2)\.(so|a|dylib|dll|lib)")
 _INSIDE = ("", "libtorch", "torch")
+_MAX_SUBFOLDERS = 200
 _BELOW = (("share", "cmake", "Torch"), ("share", "cmake"), ("share",), ("lib",), ("include",))
 
 
 class Root(NamedTuple):
     """A libtorch's files: whose they are, under which path, and what was named.
 
-    `system` is the machine, or the archive that was named. `problem` says why there is none.
+    `system` is the machine, or the archive that was named. `problem` says why there is none, and
+    `subfolder` which folder in it is one.
     """
 
     named: str
@@ -30,6 +32,12 @@ class Root(NamedTuple):
     folder: Path | None = None
     distribution: str | None = None
     problem: str | None = None
+    subfolder: str | None = None
+
+    @property
+    def inside(self) -> str | None:
+        """Where in an archive it lies, "" at its root; None for a folder."""
+        return self.folder.as_posix().strip("/") if self.folder and self.is_archive else None
 
     @property
     def is_archive(self) -> bool:
@@ -48,9 +56,22 @@ class Root(NamedTuple):
         return None if self.folder is None else self.system.size(self.folder / name)
 
 
+def each_once(system: System, paths: Iterable[str]) -> tuple[str, ...]:
+    """The paths that users name, without those that lead to the same place as one before."""
+    places: dict[object, str] = {}
+    for path in paths:
+        places.setdefault(system.resolve(path) if path.strip() else path, path)
+    return tuple(places.values())
+
+
 @contextlib.contextmanager
 def opened_root(system: System, path: str) -> Iterator[Root]:
     """The libtorch that a path leads to. Raises BadInput where nothing is there to look at."""
+    if not path.strip():
+        raise BadInput(
+            "--libtorch was given an empty path",
+            hint="--libtorch takes an unpacked folder, a zip or a torch wheel",
+        )
     if system.is_folder(path):
         yield _in_folder(system, path)
         return
@@ -90,6 +111,11 @@ def _in_folder(system: System, path: str) -> Root:
             return Root(path, "folder", system, place)
     if system.is_locked(path):
         return Root(path, "folder", system, problem="it cannot be looked into: permission denied")
+    subfolders = (here / name for name in system.names_in(here)[:_MAX_SUBFOLDERS])
+    one = next((it for it in subfolders if _is_libtorch(system, it)), None)
+    if one is not None:
+        problem = f"it is none itself, there is one in its folder {one.name}"
+        return Root(path, "folder", system, problem=problem, subfolder=str(one))
     return Root(
         path,
         "folder",

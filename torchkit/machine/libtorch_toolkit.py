@@ -28,6 +28,9 @@ IN_TOOLKIT = re.compile(
 BESIDE_TOOLKIT = re.compile(r"lib(cudnn|nccl|nvshmem|cusparseLt|cudss)\w*\b[^/]*\.so[.\d]*")
 """Libraries that NVIDIA publishes beside the toolkit."""
 
+NVRTC = "libnvrtc.so"
+_CONFIG = "share/cmake/Torch/TorchConfig.cmake"
+_CUDA_CONFIG = "share/cmake/Caffe2/public/cuda.cmake"
 _TOOLKIT_FOLDERS = ("lib64", "lib", "extras/CUPTI/lib64", "targets/{cpu}-linux/lib")
 _CPUS = {"x86_64": "x86_64", "aarch64": "sbsa"}
 
@@ -59,7 +62,7 @@ def cuda_major(elfs: Iterable[Elf]) -> str | None:
     """ "12" for a build that needs libcudart.so.12."""
     for elf in elfs:
         for name in elf.needed:
-            match = re.fullmatch(r"libcudart\b[^/]*\.so\.(\d+)[.\d]*", name)
+            match = re.fullmatch(r"libcudart\b[^/]*\.so\.(\d+)(?:\.[.\d]*)?", name)
             if match:
                 return match[1]
     return None
@@ -96,6 +99,20 @@ def toolkit_gap(
                     None if toolkit.has(how.name) else how.name,
                 )
     return None
+
+
+def missing_on_link_line(root: Root, toolkit_system: System, cuda_home: Path) -> str | None:
+    """`libnvrtc.so` where its CMake files link every program against it and it is nowhere.
+
+    TORCH_LIBRARIES has `CUDA_nvrtc_LIBRARY` in it, which FindCUDA.cmake sets to a file of the
+    toolkit or to a name that the linker takes for a library's: -lCUDA_nvrtc_LIBRARY-NOTFOUND.
+    """
+    config, cuda = root.text(_CONFIG) or "", root.text(_CUDA_CONFIG) or ""
+    if "CUDA_NVRTC_LIB" not in config or '"${CUDA_nvrtc_LIBRARY}"' not in cuda:
+        return None
+    toolkit = _Toolkit(toolkit_system, cuda_home)
+    is_there = toolkit.has(NVRTC) or toolkit.is_elsewhere(NVRTC)
+    return None if is_there else NVRTC
 
 
 class _Linked(NamedTuple):

@@ -25,6 +25,8 @@ _TORCH_CPU = {
 BROKEN = "broken: "
 CMAKE_CONFIG = "share/cmake/Torch/TorchConfig.cmake"
 _HEADERS = ("include/torch/csrc/api/include/torch/torch.h", "include/torch/torch.h")
+_HEADER_FOLDERS = {"include/c10": "c10/macros/Export.h", "include/ATen": "ATen/Tensor.h"}
+"""Folders of headers that torch.h includes, and the first header of each that it asks for."""
 
 _NO_CONFIG = (
     'Could not find a package configuration file provided by "Torch" with any of the following '
@@ -70,7 +72,9 @@ def _error_for_missing(name: str, told: Libtorch) -> str:
     if name in _HEADERS:
         return "fatal error: torch/torch.h: No such file or directory"
     target = name.rpartition("/")[2].partition(".")[0].removeprefix("lib")
-    place = f"{told.cmake_prefix or 'libtorch'}/{name}"
+    if name in _HEADER_FOLDERS:
+        return f"fatal error: {_HEADER_FOLDERS[name]}: No such file or directory"
+    place = f"{told.cmake_prefix or told.folder_inside or 'libtorch'}/{name}"
     return f'The imported target "{target}" references the file "{place}" but this file does not exist.'
 
 
@@ -90,5 +94,8 @@ def _missing(root: Root, told: Libtorch) -> Iterator[str]:
             yield f"lib/{name}"
     if not any(root.size(header) for header in _HEADERS):
         yield _HEADERS[0]
+    for folder in _HEADER_FOLDERS:
+        if not root.names(folder):
+            yield folder
     if not root.size(CMAKE_CONFIG):
         yield CMAKE_CONFIG

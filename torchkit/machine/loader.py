@@ -14,6 +14,7 @@ import errno
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -45,6 +46,14 @@ REFUSES_EXECUTABLE_STACK = (2, 41)
 
 https://github.com/OpenNMT/CTranslate2/issues/1849
 """
+
+MAX_FOLDERS = 1000
+"""So many folders of one list are searched: a damaged RPATH may have tens of thousands."""
+
+MAX_OPENED = 100_000
+"""So many paths are tried for one `dlopen`, and so many answers kept: real ones try hundreds."""
+
+_TOO_MANY = f"what it needs is searched for under more than {MAX_OPENED} paths"
 
 _SAID_OF_THE_NAME = (NO_SEGMENTS, NOT_ALIGNED)
 """Faults found while mapping: the message has the name asked for, where others have the path."""
@@ -177,6 +186,7 @@ class Loader:
         self._exports: dict[str, Exports] = {}
         self._maps: list[Mapped] = []
         self._global: dict[Mapped, None] = {}
+        self._opened = 0
         self._has_started = False
 
     # --- what is asked of it
@@ -206,6 +216,9 @@ class Loader:
         self._start()
         before, names = self._state()
         trial = self._open(str(path))
+        if self._opened > MAX_OPENED:
+            self._undo(before, names)
+            return Unknown(_TOO_MANY)
         load = trial.load
         if bind is not None and trial.new and not load.problems:
             load = load._replace(problems=tuple(bind(trial)))
@@ -223,7 +236,18 @@ class Loader:
         before, names = self._state()
         trial = self._open(str(path))
         self._undo(before, names)
-        return trial
+        return Unknown(_TOO_MANY) if self._opened > MAX_OPENED else trial
+
+    @contextmanager
+    def restored(self) -> Iterator[None]:
+        """What is loaded meanwhile is gone at the end, as when a forked child ends."""
+        self._start()
+        (before, names), in_reach = self._state(), dict(self._global)
+        try:
+            yield
+        finally:
+            self._undo(before, names)
+            self._global = in_reach
 
     def exports(self, mapped: Mapped) -> Exports:
         """What the file offers to others."""
@@ -377,6 +401,7 @@ class Loader:
         libraries: list[Loaded] = []
         problems: list[Problem] = []
         before = len(self._maps)
+        self._opened = 0
         try:
             root = self._map(name, self._caller, libraries, problems)
             if root not in self._maps[:before]:
@@ -553,7 +578,7 @@ class Loader:
         key = (why, id(owner))
         if key not in self._folders:
             folders: dict[str, None] = {}
-            for part in re.split(separators, text):
+            for part in re.split(separators, text, maxsplit=MAX_FOLDERS)[:MAX_FOLDERS]:
                 folder = self._expand(part, owner)
                 if folder or not part:
                     folders[folder.rstrip("/") + "/" if folder else ""] = None
@@ -640,10 +665,15 @@ class Loader:
     def _read(self, text: str) -> tuple[Elf | Unknown, tuple[int, int] | None, int | None]:
         """A file, which one it is on its disk, and the errno where it cannot be opened."""
         if text not in self._elfs:
+            if len(self._elfs) >= MAX_OPENED:
+                self._elfs.clear()
             self._elfs[text] = self._read_anew(text)
         return self._elfs[text]
 
     def _read_anew(self, text: str) -> tuple[Elf | Unknown, tuple[int, int] | None, int | None]:
+        self._opened += 1
+        if self._opened > MAX_OPENED:
+            return Unknown(_TOO_MANY), None, errno.ENOENT
         path = self._absolute(text)
         try:
             with self._system.open(path) as file:

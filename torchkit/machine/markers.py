@@ -36,7 +36,7 @@ def holds(requirement_marker: str, system: System, interpreter: Interpreter) -> 
     own = {name: str(value) for name, value in default_environment().items()}
     try:
         return Marker(requirement_marker).evaluate({**own, **examined})
-    except (InvalidMarker, UndefinedComparison):
+    except (InvalidMarker, UndefinedComparison, RecursionError):
         return True
 
 
@@ -91,5 +91,5 @@ def normal_requirement(text: str) -> str:
 
     try:
         return str(Requirement(text))
-    except InvalidRequirement:
+    except (InvalidRequirement, RecursionError):
         return text.strip()

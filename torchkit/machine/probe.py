@@ -21,7 +21,7 @@ from torchkit.machine.build_folder import absolute, build_folder, build_place
 from torchkit.machine.build_output import lines_that_matter, plain_output
 from torchkit.machine.facts import BuildTrial, Value
 from torchkit.machine.interpreter import Interpreter
-from torchkit.machine.libtorch_root import opened_root
+from torchkit.machine.libtorch_root import each_once, opened_root
 from torchkit.machine.libtorch_version import label_of
 from torchkit.system import Answer, System
 
@@ -85,7 +85,7 @@ def build_trial_facts(
     could be built against, or no folder to build in.
     """
     if libtorchs:
-        targets = [_named_target(system, path) for path in libtorchs]
+        targets = [_named_target(system, path) for path in each_once(system, libtorchs)]
     else:
         targets = [_installed_target(system, interpreter, facts)]
     place = build_place(system)
@@ -103,15 +103,17 @@ def _named_target(system: System, path: str) -> Target:
     with opened_root(system, path) as root:
         if root.is_archive or root.kind != "folder":
             name = Path(path).name
-            folder = "libtorch" if root.kind == "zip" else "torch"
+            folder = f"DIR/{root.inside or ''}".rstrip("/")
             raise BadInput(
                 f"{name} is a {root.kind}: --probe cannot build against it before it is unpacked",
-                hint=f"unzip -q {shlex.quote(path)} -d DIR, then: torchkit env --probe --libtorch DIR/{folder}",
+                hint=f"unzip -q {shlex.quote(path)} -d DIR, then: torchkit env --probe --libtorch {shlex.quote(folder)}",
             )
         if root.folder is None:
             raise BadInput(
                 f"--probe cannot build against {path}: {root.problem}",
-                hint="name the folder of a libtorch, the one with lib/, include/ and share/",
+                hint="name the folder of a libtorch, the one with lib/, include/ and share/"
+                if root.subfolder is None
+                else f"name that one: torchkit env --probe --libtorch {shlex.quote(root.subfolder)}",
             )
         return Target(path, absolute(system, root.folder), label_of(root).version)
 

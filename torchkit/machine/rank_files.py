@@ -74,18 +74,15 @@ class Meeting:
         return (f"files in {self.folder}",) if self.called > 0 else ()
 
     def open(self) -> None:
-        """Make the folder. In the common folder for temporary files it must be this user's own."""
+        """Make the folder. One that is there already must be this user's, and nobody else's."""
         if self.problem:
             return
         try:
-            self.folder.mkdir(mode=0o700, exist_ok=True)
-            status = self.folder.lstat()
+            self.folder.mkdir(mode=0o700)
+        except FileExistsError:
+            self.problem = _why_not_ours(self.folder)
         except OSError as error:
             self.problem = (error.strerror or str(error)).lower()
-            return
-        is_own = not hasattr(os, "getuid") or status.st_uid == os.getuid()
-        if self.is_private and not (stat.S_ISDIR(status.st_mode) and is_own):
-            self.problem = "it belongs to somebody else"
 
     @property
     def is_of_no_use(self) -> bool:
@@ -136,13 +133,37 @@ class Meeting:
         return False
 
     def _write(self, place: Path, data: bytes) -> None:
-        """All of it at once, so that nobody reads half of it."""
-        part = place.with_name(f".{place.name}.{os.getpid()}")
+        """All of it at once, so that nobody reads half of it; through no link that lies there."""
+        part = place.with_name(f".{place.name}.{os.urandom(4).hex()}")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
         try:
-            part.write_bytes(data)
+            with os.fdopen(os.open(part, flags, 0o600), "wb") as file:
+                file.write(data)
             part.replace(place)
         except OSError as error:
             self.problem = (error.strerror or str(error)).lower()
+
+
+def _why_not_ours(folder: Path) -> str:
+    """Why a folder that is there already is not used; "" if it may be."""
+    try:
+        status = folder.lstat()
+    except OSError as error:
+        return (error.strerror or str(error)).lower()
+    if not stat.S_ISDIR(status.st_mode):
+        return "it is no folder"
+    if not hasattr(os, "getuid"):
+        return ""
+    if status.st_uid != os.getuid():
+        return "it belongs to somebody else"
+    return "others may write there" if status.st_mode & 0o022 else ""
+
+
+def why_of_no_use(folder: Path) -> str:
+    """Why ranks cannot meet in this folder of a user's; "" if they can."""
+    if not folder.is_dir():
+        return "no folder" if folder.exists() else "not there"
+    return "" if os.access(folder, os.W_OK | os.X_OK) else "not to be written by this user"
 
 
 def read_answer(path: Path) -> Mapping[str, Any] | None:

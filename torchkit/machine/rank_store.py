@@ -29,7 +29,10 @@ SLOW = "takes longer than"
 """What the problem says of a rank whose torch may load yet."""
 
 SLOW_S = 20.0
-"""When torch, on its way to meet the others, is no longer relied on alone; or a third of the limit."""
+"""When torch is no longer relied on alone to meet the others; or a third of the limit."""
+
+LAST_LENGTH = 200
+"""How much of the last line of standard error is told, in characters."""
 
 END_S = 0.5
 """How long the child may take to end once it is told to."""
@@ -77,7 +80,7 @@ class StoreChild:
 
     @property
     def trouble(self) -> str:
-        """Why torch is of no use, or seems to be: it has not met the others for long; "" if it has."""
+        """Why torch is of no use, or seems to be: it has not met the others for long; else ""."""
         if self.problem or self.folder is None or self.is_done:
             return self.problem
         slow_s = min(self.launch.limit_s / 3, SLOW_S)
@@ -86,6 +89,11 @@ class StoreChild:
         if (self.folder / "imported").exists():
             return f"the store was not reached within {slow_s:.0f} s"
         return f"{IMPORTING} {SLOW} {slow_s:.0f} s"
+
+    @property
+    def failure(self) -> str:
+        """The trouble, unless torch is but slow to load: the name, the port, or torch itself."""
+        return "" if self.trouble.startswith(f"{IMPORTING} {SLOW}") else self.trouble
 
     def start_if(self, is_due: bool) -> None:
         """Start the child, once."""
@@ -146,7 +154,10 @@ def _outcome(told: Answer | Unknown) -> tuple[str, bool]:
     for word in words:
         if word.startswith("failed "):
             return word.removeprefix("failed "), False
-    ending = f"the child died ({_ending(told.status)})"
+    last = "".join(told.stderr.strip().splitlines()[-1:])[:LAST_LENGTH]
+    ending = f"the child died ({_ending(told.status)}){f': {last}' if last else ''}"
+    if ask_ranks.READY not in words:  # it never came to torch
+        return ending, False
     return ending if "imported" in words else f"{IMPORTING}: {ending}", False
 
 

@@ -1,4 +1,4 @@
-"""The ranks of one job: which one this is, and how their answers come to rank 0.
+"""The ranks of one job: how their answers come to rank 0.
 
 Two ways lead there. On one host, or where TORCHKIT_RANKS_DIR names a folder that all see, ranks
 leave files: rank 0 writes a call with a number of its own, and each rank answers to that number,
@@ -11,13 +11,12 @@ all others look whether it is there. Nothing here judges, and no rank waits for 
 from __future__ import annotations
 
 import contextlib
-import signal
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from torchkit.machine.interruption import Interruption
 from torchkit.machine.launch import Launch
 from torchkit.machine.rank_files import Meeting
 from torchkit.machine.rank_store import StoreChild
@@ -34,34 +33,16 @@ PAUSE_S = 0.05
 
 
 class Gathered(NamedTuple):
-    """What came to rank 0: answers by rank, how they were asked for, and why it ended early."""
+    """What came to rank 0: answers by rank, how they were asked for, and why it ended early.
+
+    `trouble` is why rank 0 itself could not be reached through torch.distributed.
+    """
 
     answers: Mapping[int, Mapping[str, Any]]
     ways: tuple[str, ...]
     waited_s: float
     stopped: str = ""
-
-
-class Interruption:
-    """Notes a SIGTERM instead of dying of it: torchrun sends one when another rank has died."""
-
-    def __init__(self) -> None:
-        self.came = False
-
-    @contextlib.contextmanager
-    def noted(self) -> Iterator[Interruption]:
-        """While this is entered. In another thread than the main one nothing can be noted."""
-        if threading.current_thread() is not threading.main_thread():
-            yield self
-            return
-        before = signal.signal(signal.SIGTERM, self._note)
-        try:
-            yield self
-        finally:
-            signal.signal(signal.SIGTERM, before)
-
-    def _note(self, _number: int, _frame: object) -> None:
-        self.came = True
+    trouble: str = ""
 
 
 def gather(
@@ -98,12 +79,16 @@ def gather(
         stopped = "the launcher ended this run (SIGTERM)" if interruption.came else ""
         ways = (*meeting.ways, *child.ways)
         own = {**answer, "torch_problem": child.trouble} if child.trouble else answer
+        trouble = child.failure if meeting.is_of_no_use and len(answers) == 1 else ""
     told = {rank: it for rank, it in answers.items() if rank < launch.world_size}
-    return Gathered({**told, 0: own}, ways, launch.limit_s if not stopped else waited_s, stopped)
+    limit_s = waited_s if stopped else launch.limit_s
+    return Gathered({**told, 0: own}, ways, limit_s, stopped, trouble)
 
 
-def hand_in(system: System, launch: Launch, answer: Mapping[str, Any], *, python: str) -> bool:
-    """Another rank's part: give the answer to rank 0; whether it was taken.
+def hand_in(
+    system: System, launch: Launch, answer: Mapping[str, Any], *, python: str
+) -> tuple[str, ...] | None:
+    """Another rank's part: give the answer to rank 0; None, or how it was tried in vain.
 
     Waits twice as long as rank 0 does, since that one may have more to look at first.
     """
@@ -112,16 +97,16 @@ def hand_in(system: System, launch: Launch, answer: Mapping[str, Any], *, python
         while time.monotonic() - started < 2 * launch.limit_s:
             told = {**answer, "torch_problem": child.trouble} if child.trouble else answer
             if meeting.answer(told) or child.is_done:
-                return True
+                return None
             is_late = time.monotonic() - started > PATIENCE_S
             child.start_if(meeting.is_of_no_use or is_late)
             if child.trouble:
                 meeting.open()
             time.sleep(PAUSE_S)
-    return False
+        return (*meeting.ways, *child.ways)
 
 
-def waiting_notice(text: str) -> None:
-    """A line on stderr about who is being waited for; a closed stream is no error."""
+def notice(text: str) -> None:
+    """A line on stderr, of who is being waited for, say; a closed stream is no error."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         sys.stderr.write(f"{text}\n")

@@ -64,7 +64,8 @@ class Extension(NamedTuple):
     """A compiled module or library that was built against torch, and how loading it would go.
 
     `package` is the distribution's normalised name, `origin` what pip would be given to build it
-    again where that is no index: a source tree or the address of a repository. `error` is what
+    again where that is no index: a source tree or the address of a repository. `built_here`: pip
+    compiled it on such a machine; False for a wheel that was made for many. `error` is what
     the loader (or Python) would say once torch is imported; None when it loads, or when that
     could not be told and `unknown` says why.
     `missing_libraries` are needed files that are nowhere, `missing_library` the first of them;
@@ -93,13 +94,14 @@ class Extension(NamedTuple):
     uses_torch: bool | None = None
     origin: str | None = None
     unknown: str | None = None
+    built_here: bool | None = None
 
 
 class Libtorch(NamedTuple):
     """A libtorch on disk: an unpacked folder, a zip or a torch wheel (`kind`).
 
     `problem` says why it is none, or not whole, and `error` what CMake, unzip or the loader says of
-    that; `not_read` what could not be looked at, and why.
+    that; `subfolder` is a folder in it that is one; `not_read` what could not be looked at, and why.
     `variant` is "cpu", "cu126", "rocm6.4" or "xpu"; `cuda` is "12.6", or "12" where only that is
     told, None for a build without CUDA. `…_needed` are the newest symbol versions its libraries
     ask for, `…_needed_by` which library asks. `cmake_cxx11_abi` is the ABI its CMake files have
@@ -110,7 +112,9 @@ class Libtorch(NamedTuple):
     `cudaStreamUpdateCaptureDependencies@libcudart.so.11.0`, `missing_cuda_symbol_by` the library
     that wants it, `missing_cuda_library` the file that it is looked for in where that is not there
     at all; it stops every link where `missing_cuda_stops_link`, else those of programs
-    that call CUDA themselves. `archs` are the GPU architectures it has code for.
+    that call CUDA themselves. `missing_on_link_line` is a library of CUDA's that its CMake files put
+    on the command line of every link, and that the toolkit lacks. `folder_inside` is where it lies
+    in an archive, "" at its root. `archs` are the GPU architectures it has code for.
     """
 
     path: str
@@ -133,14 +137,17 @@ class Libtorch(NamedTuple):
     missing_cuda_symbol_by: str | None = None
     missing_cuda_library: str | None = None
     missing_cuda_stops_link: bool | None = None
+    missing_on_link_line: str | None = None
     cmake_cuda_min: str | None = None
     cmake_prefix: str | None = None
+    folder_inside: str | None = None
     os_system: str | None = None
     architecture: str | None = None
     is_debug: bool | None = None
     problem: str | None = None
     error: str | None = None
     not_read: str | None = None
+    subfolder: str | None = None
 
 
 class BuildTrial(NamedTuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from torchkit.machine.cmake_cuda import cmake_cuda_home
 from torchkit.machine.facts import Unknown, Value
 from torchkit.system import System
 from torchkit.versions import Version, as_version
@@ -31,9 +32,11 @@ APPLE_TOOLS = (
 def toolchain_facts(system: System) -> dict[str, Value]:
     """What `GLOSSARY` ascribes to the probe `toolchain`."""
     home, nvcc = cuda_home_and_nvcc(system)
+    by_cmake = cmake_cuda_home(system, home)
     gcc, gcc_version = _gcc(system)
     return {
         "cuda_home": str(home) if home is not None else None,
+        "cmake_cuda_home": str(by_cmake) if by_cmake is not None else None,
         "nvcc_path": str(nvcc) if nvcc is not None else None,
         "nvcc_version": _nvcc_version(system, nvcc),
         **_host_bounds(system, home, nvcc),

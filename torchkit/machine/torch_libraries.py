@@ -158,8 +158,10 @@ class TorchLibraries:
                 if isinstance(parts, Unknown):
                     return Unknown(f"{ARCHS_LIBRARY}: {parts.reason}")
                 found: set[bytes] = set()
+                left = _SEARCH_LIMIT_BYTES
                 for start, size in parts:
-                    for offset in range(0, min(size, _SEARCH_LIMIT_BYTES), _CHUNK_BYTES):
+                    searched, left = min(size, left), left - min(size, left)
+                    for offset in range(0, searched, _CHUNK_BYTES):
                         file.seek(start + offset)
                         found |= _arch_lists(
                             file.read(min(_CHUNK_BYTES + _OVERLAP_BYTES, size - offset))

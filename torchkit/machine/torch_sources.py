@@ -129,12 +129,33 @@ it imports; they are asked for later, or their absence is a warning.
 """
 
 
+_BROUGHT_ALONG = {
+    "torchgen": (
+        ("nn/__init__.py", "torch.nn.modules"),
+        ("nn/modules/module.py", "torch.utils._python_dispatch"),
+        ("utils/_python_dispatch.py", "torchgen"),
+    ),
+}
+"""Modules that torch's own wheel puts beside it, and the chain of files that imports each at once.
+
+torch 2.13.0 imports without functorch.
+"""
+
+
 def _modules_missing(system: System, interpreter: Interpreter, folder: Path) -> tuple[str, ...]:
-    """What `pip install --no-deps` leaves out, where torch's own first files import it."""
+    """What `pip install --no-deps` leaves out, where torch's own first files import it.
+
+    Also what an interrupted installation of torch itself left out.
+    """
     return tuple(
         f"ModuleNotFoundError: No module named '{module}'"
         for module in _NEEDED_AT_ONCE
         if not _is_importable(system, interpreter, module) and _imports(system, folder, module)
+    ) + tuple(
+        f"ModuleNotFoundError: No module named '{module}'"
+        for module, chain in _BROUGHT_ALONG.items()
+        if not _is_importable(system, interpreter, module)
+        and all(_names(system, folder / file, imported) for file, imported in chain)
     )
 
 
@@ -152,6 +173,10 @@ def _is_importable(system: System, interpreter: Interpreter, module: str) -> boo
 
 def _imports(system: System, folder: Path, module: str) -> bool:
     """Whether a file that `import torch` reads names the module on a line of its own."""
-    line = re.compile(rb"(?m)^(?:from|import)[ \t]+%s\b" % module.encode())
-    texts = (system.read_bytes(folder / name) for name in _IMPORTED)
-    return any(isinstance(text, bytes) and line.search(text) for text in texts)
+    return any(_names(system, folder / name, module) for name in _IMPORTED)
+
+
+def _names(system: System, file: Path, module: str) -> bool:
+    line = re.compile(rb"(?m)^(?:from|import)[ \t]+%s\b" % re.escape(module).encode())
+    text = system.read_bytes(file)
+    return isinstance(text, bytes) and line.search(text) is not None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from torchkit.render import Options
 from torchkit.render.legible import one_line
-from torchkit.render.words import WRONG, fine, headline, labelled
+from torchkit.render.words import WRONG, Parts, fine, folded, headline, labelled
 from torchkit.report import Finding, Report, Status
 
 _COMMANDS = {
@@ -20,13 +20,16 @@ _COMMANDS = {
 
 
 def render(report: Report, options: Options) -> str:
-    """A line for each finding that is worth one, and one that sums up, unless `quiet`."""
+    """A line for each finding that is worth one, and one that sums up, unless `quiet`.
+
+    What is part of another finding is a line of that one's message, so that the counts agree.
+    """
     if report.failure is not None:
         text = "\n".join(part for part in (report.failure.message, report.failure.hint) if part)
         return _command("error", f"torchkit {report.command}", text)
-    told = report.of(*WRONG) if options.quiet else report.of(*_COMMANDS)
+    told, parts = folded(report.of(*(WRONG if options.quiet else _COMMANDS)), report)
     lines = [
-        _command(_COMMANDS[finding.status], finding.id, _message(finding))
+        _command(_COMMANDS[finding.status], finding.id, _message(finding, parts))
         for status in _COMMANDS
         for finding in told
         if finding.status is status
@@ -37,12 +40,13 @@ def render(report: Report, options: Options) -> str:
     return "".join(lines)
 
 
-def _message(finding: Finding) -> str:
+def _message(finding: Finding, parts: Parts) -> str:
     verdict = finding.verdict
     lines = [verdict.message]
     for item in verdict.evidence:
         source = f" ({item.source})" if item.source else ""
         lines.append(f"{item.name}: {item.value}{source}")
+    lines += [f"also: {part.id}: {part.verdict.message}" for part in parts.pop(finding.id, [])]
     lines += [f"{label}: {text}" if label else text for label, text in labelled(verdict.fix)]
     return "\n".join(lines)
 

@@ -81,6 +81,7 @@ def rewritten(report: Report, change: Callable[[str], str]) -> Report:
         report,
         findings=tuple(_finding(finding, change) for finding in report.findings),
         tables=tuple(_table(table, change) for table in report.tables),
+        views=tuple(_table(table, change) for table in report.views),
         artifacts=tuple(_artifact(artifact, change) for artifact in report.artifacts),
         facts={name: _json(value, change) for name, value in report.facts.items()},
         totals={name: _json(value, change) for name, value in report.totals.items()},

@@ -16,6 +16,7 @@ from torchkit.render.words import (
     WRONG,
     cell,
     fine,
+    folded,
     headline,
     is_number,
     labelled,
@@ -37,12 +38,12 @@ def render(report: Report, options: Options) -> str:
         return _joined([*blocks, _version(report)])
     wrong = report.of(*WRONG)
     if options.quiet:
-        return _joined([_findings(wrong), _version(report)]) if wrong else ""
+        return _joined([_findings(wrong, report), _version(report)]) if wrong else ""
     verdict = headline(report)
     blocks = [
         f"**torchkit {report.command}**" + (f": {prose(verdict)}" if verdict else ""),
-        _findings([*wrong, *report.of(Status.INFO)]),
-        *(_table(table) for table in report.tables),
+        _findings([*wrong, *report.of(Status.INFO)], report),
+        *(_table(table) for table in report.shown_tables),
         *(_artifact(artifact) for artifact in report.artifacts),
         _closing(report),
         _details("facts", report.facts),
@@ -63,19 +64,23 @@ def _version(report: Report) -> str:
 # --- blocks
 
 
-def _findings(findings: Sequence[Finding]) -> str:
+def _findings(findings: Sequence[Finding], report: Report) -> str:
+    """A list of them; what is part of another one is a line of that one."""
     order = (*WRONG, Status.INFO)
+    alone, parts = folded(findings, report)
     return "\n".join(
-        _finding(item) for item in sorted(findings, key=lambda f: order.index(f.status))
+        _finding(item, parts.pop(item.id, []))
+        for item in sorted(alone, key=lambda f: order.index(f.status))
     )
 
 
-def _finding(finding: Finding) -> str:
+def _finding(finding: Finding, parts: Sequence[Finding]) -> str:
     verdict = finding.verdict
     lines = [f"- **{finding.status.value.upper()}** {code(finding.id)}: {prose(verdict.message)}"]
     for item in verdict.evidence:
         source = f" ({prose(item.source)})" if item.source else ""
         lines.append(_item(prose(item.name), item.value, source))
+    lines += [f"  - also {code(part.id)}: {prose(part.verdict.message)}" for part in parts]
     for label, text in labelled(verdict.fix):
         command, _, remark = split_fix(text)
         before = f"{label}: " if label else ""

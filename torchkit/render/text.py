@@ -27,6 +27,7 @@ from torchkit.render.words import (
     WRONG,
     cell,
     fine,
+    folded,
     headline,
     is_well,
     labelled,
@@ -65,8 +66,9 @@ def render(report: Report, options: Options) -> str:
         return page.text()
     page.headline(report)
     page.findings([*wrong, *report.of(Status.INFO)], report)
-    for table in report.tables:
-        page.table(table, is_named=sum(not _is_fact_list(item) for item in report.tables) > 1)
+    tables = report.shown_tables
+    for table in tables:
+        page.table(table, is_named=sum(not _is_fact_list(item) for item in tables) > 1)
     for artifact in report.artifacts:
         page.artifact(artifact)
     page.closing(report)
@@ -129,11 +131,7 @@ class _Page:
 
     def findings(self, findings: Sequence[Finding], report: Report) -> None:
         """Each with its evidence and fix; what is part of another one is a line of that one."""
-        parts: dict[str, list[Finding]] = {}
-        for finding in findings:
-            if report.is_told_by_another(finding):
-                parts.setdefault(finding.verdict.part_of, []).append(finding)
-        findings = [finding for finding in findings if not report.is_told_by_another(finding)]
+        findings, parts = folded(findings, report)
         if not findings:
             return
         indent = max(len(finding.status.value) for finding in findings) + 2

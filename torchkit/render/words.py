@@ -17,7 +17,22 @@ WRONG = (Status.FAIL, Status.CRASH, Status.WARN)
 NAMED_IN_HEADLINE = 3
 """So many problems are named in the first line; the others are counted."""
 
+Parts = dict[str, list[Finding]]
+"""Findings by the id of the other one that tells them too; who draws that one takes them out."""
+
 # --- what the report says, in few words
+
+
+def folded(findings: Sequence[Finding], report: Report) -> tuple[list[Finding], Parts]:
+    """The findings that stand for themselves, and those that are a line of one of these."""
+    alone: list[Finding] = []
+    parts: Parts = {}
+    for finding in findings:
+        if report.is_told_by_another(finding):
+            parts.setdefault(finding.verdict.part_of, []).append(finding)
+        else:
+            alone.append(finding)
+    return alone, parts
 
 
 def count(number: int, one: str, many: str) -> str:
@@ -125,7 +140,7 @@ def cell(value: Json) -> str:
     return str(value)
 
 
-_QUANTITY = re.compile(r"-?[\d,]+(\.\d+)? ?(%|[KMGTP]i?B?|B|ms|s)|\d{1,3}(,\d{3})+")
+_QUANTITY = re.compile(r"-?[\d,]+(\.\d+)? ?(%|[kKMGTP]i?B?|B|ms|s)|\d{1,3}(,\d{3})*")
 
 
 def is_number(value: Json) -> bool:

@@ -1,0 +1,190 @@
+"""The layers of a model as people read them: a tree, equal neighbours folded, few columns."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from torchkit.model.layers import Layer
+from torchkit.report import Table
+
+COLUMNS = ("layer", "type", "output", "params", "share", "FLOPs")
+"""What is shown unless a user chooses."""
+
+MORE_COLUMNS = ("input", "own params", "trainable", "buffers", "calls", "path")
+
+SHOWN_TENSORS = 3
+"""Of a layer with more outputs, so many shapes are shown."""
+
+
+@dataclass
+class Node:
+    """A row of the tree: one layer, or several equal neighbours folded into one."""
+
+    layers: list[Layer]
+    label: str
+    children: list[Node] = field(default_factory=list)
+
+    @property
+    def first(self) -> Layer:
+        return self.layers[0]
+
+    def total(self, name: str) -> int:
+        """Of all layers that are folded here."""
+        return sum(int(getattr(layer, name)) for layer in self.layers)
+
+    def signature(self) -> object:
+        """What two layers must have in common to be folded."""
+        one = self.first
+        return (
+            one.type, one.description, str(one.input_shapes), str(one.output_shapes), one.params,
+            one.trainable_params, one.buffers, one.flops, one.calls, one.status,
+            one.shared_with is None, tuple((it.label, it.signature()) for it in self.children),
+        )  # fmt: skip
+
+
+def tree(layers: Sequence[Layer], *, folds: bool = True) -> Node:
+    """The layers, which come depth first, as a tree."""
+    root = Node([layers[0]], layers[0].type)
+    above = [root]
+    for layer in layers[1:]:
+        while above[-1].first.path and not layer.path.startswith(f"{above[-1].first.path}."):
+            above.pop()
+        node = Node([layer], layer.path.rpartition(".")[2])
+        above[-1].children.append(node)
+        above.append(node)
+    if folds:
+        _fold(root)
+    return root
+
+
+def _fold(node: Node) -> None:
+    for child in node.children:
+        _fold(child)
+    folded: list[Node] = []
+    for child in node.children:
+        before = folded[-1] if folded else None
+        if before is not None and _follows(before, child):
+            _merge(before, child)
+        else:
+            folded.append(child)
+    node.children = folded
+    if len(folded) == 1 and len(folded[0].layers) > 1 and node.first.path:
+        only = folded[0]  # a list of equal blocks and nothing else: one row for both
+        node.label = f"{node.label}.{only.label}"
+        node.layers, node.children = only.layers, only.children
+
+
+def _follows(before: Node, child: Node) -> bool:
+    last = before.layers[-1].path.rpartition(".")[2]
+    one, other = (re.fullmatch(r"(\D*)(\d+)", name) for name in (last, child.label))
+    if one is None or other is None or one[1] != other[1] or int(other[2]) != int(one[2]) + 1:
+        return False
+    return before.signature() == child.signature()
+
+
+def _merge(before: Node, child: Node) -> None:
+    before.layers += child.layers
+    start = before.layers[0].path.rpartition(".")[2]
+    end = re.search(r"\d+$", child.label)
+    before.label = f"{start}\N{EN DASH}{end[0] if end else child.label}"
+    for mine, its in zip(before.children, child.children, strict=True):
+        _add(mine, its)
+
+
+def _add(mine: Node, its: Node) -> None:
+    mine.layers += its.layers
+    for one, other in zip(mine.children, its.children, strict=True):
+        _add(one, other)
+
+
+Cells = Callable[[Node, str, int], Mapping[str, "str | int | None"]]
+"""A node, the branches before its name, and all parameters there are: the cells by column."""
+
+
+def layer_view(
+    root: Node,
+    *,
+    depth: int,
+    columns: Sequence[str],
+    cells: Cells | None = None,
+    name: str = "layers",
+) -> Table:
+    """The tree as a table, nothing below `depth`; `cells` says what stands in it."""
+    total = max(root.total("params"), 1)
+    draw = cells or _cells
+    rows = tuple(
+        {column: value for column, value in draw(node, prefix, total).items() if column in columns}
+        for node, prefix in _walk(root, depth)
+    )
+    filled = [name for name in columns if any(row.get(name) for row in rows)]
+    return Table(name, tuple(filled), rows)
+
+
+def _walk(root: Node, depth: int) -> Iterator[tuple[Node, str]]:
+    """Each node with the branches that are drawn before it."""
+
+    def below(node: Node, indent: str, left: int) -> Iterator[tuple[Node, str]]:
+        for child in node.children if left > 0 else ():
+            is_last = child is node.children[-1]
+            yield child, f"{indent}{'└─ ' if is_last else '├─ '}"
+            yield from below(child, f"{indent}{'   ' if is_last else '│  '}", left - 1)
+
+    yield root, ""
+    yield from below(root, "", depth)
+
+
+def _cells(node: Node, prefix: str, total: int) -> Mapping[str, str | int | None]:
+    one = node.first
+    params = min(node.total("params"), total)
+    return {
+        "layer": f"{prefix}{node.label}",
+        "type": _kind(node),
+        "output": _outcome(one),
+        "params": f"{params:,}" if params else "",
+        "share": f"{100 * params / total:.1f} %" if params else "",
+        "FLOPs": quantity(node.total("flops")),
+        "input": _shapes(one.input_shapes),
+        "own params": f"{node.total('own_params'):,}" if one.own_params else "",
+        "trainable": f"{node.total('trainable_params'):,}" if one.params else "",
+        "buffers": f"{node.total('buffers'):,}" if one.buffers else "",
+        "calls": str(node.total("calls")),
+        "path": one.path,
+    }
+
+
+def _kind(node: Node) -> str:
+    one = node.first
+    notes = [f"x{len(node.layers)}"] if len(node.layers) > 1 else []
+    calls = one.calls
+    if calls > 1:
+        notes.append(f"{calls} calls")
+    if one.shared_with is not None:
+        notes.append(f"is {one.shared_with or 'the model itself'}")
+    return f"{one.description} ({', '.join(notes)})" if notes else one.description
+
+
+def _outcome(layer: Layer) -> str:
+    if layer.status == "failed" and not layer.output_shapes:
+        return "FAILED"
+    if layer.status == "not-run":
+        return "not run" if layer.shared_with is None else ""
+    return _shapes(layer.output_shapes)
+
+
+def _shapes(shapes: Sequence[Sequence[int]]) -> str:
+    texts = [str(list(shape)) for shape in shapes[:SHOWN_TENSORS]]
+    more = len(shapes) - SHOWN_TENSORS
+    return ", ".join([*texts, f"and {more} more"] if more > 0 else texts)
+
+
+def quantity(count: int) -> str:
+    """A count with a decimal unit: 9.1 G, 456 M, 12 k; nothing for none."""
+    if count == 0:
+        return ""
+    size, units = float(f"{count:.3g}"), ["", "k", "M", "G", "T", "P"]
+    while size >= 1000 and len(units) > 1:
+        size /= 1000
+        units.pop(0)
+    return f"{size:g} {units[0]}".strip()
