@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from torchkit.checks.machines_differ import Difference, Side, is_worth_a_finding, judge
+from torchkit.checks.machines_differ import Difference, Side, is_worth_a_finding, judge, reference
 from torchkit.machine.facts import GLOSSARY
 from torchkit.report import WOULD_FAIL_WITH, Status, Verdict
 from torchkit.versions import Version
@@ -163,6 +163,69 @@ def test_without_a_usual_value_the_lower_is_to_rise_and_never_the_higher_to_fall
 
         assert "old" in fix
         assert "470.57.02" not in fix
+
+
+def test_only_machines_that_differ_so_far_that_it_matters_are_to_change() -> None:
+    numpy = tuple(
+        Side(Version(version), version, name, size)
+        for version, name, size in (
+            ("2.4.6", "most", 5),
+            ("2.3.4", "near", 1),
+            ("1.26.4", "far", 1),
+        )
+    )
+    shm = tuple(
+        Side(gib * GIB, f"{gib} GiB", name, size)
+        for gib, name, size in ((32, "most", 5), (256, "large", 1), (1, "small", 1))
+    )
+
+    (of_numpy,) = judge(Difference("numpy_version", numpy, is_usual=True)).fix
+    (of_shm,) = judge(Difference("shm_total_bytes", shm, is_usual=True)).fix
+
+    assert of_numpy == "install numpy 2.4.6 on far too"
+    assert of_shm == "give small as much, 32 GiB: docker run --shm-size"
+
+
+def test_more_than_most_have_is_not_to_be_made_less() -> None:
+    (of_shm,) = judge(difference("shm_total_bytes", 32 * GIB, 256 * GIB)).fix
+    (of_driver,) = judge(difference("driver_version", Version("550.9"), Version("580.82"))).fix
+
+    assert "node0-6" in of_shm
+    assert "node7" not in of_shm
+    assert of_driver == "bring the NVIDIA driver of node0-6 to 580.82 or newer"
+
+
+@pytest.mark.parametrize("is_reversed", [False, True])
+def test_what_is_built_for_all_is_built_where_glibc_is_the_oldest(is_reversed: bool) -> None:
+    sides = (Side(Version("2.28"), "2.28", "old"), Side(Version("2.35"), "2.35", "new"))
+
+    (fix,) = judge(Difference("glibc_version", sides[::-1] if is_reversed else sides)).fix
+
+    assert fix.startswith("build on old, where glibc is the oldest (2.28)")
+
+
+def test_a_machine_without_a_gpu_needs_no_driver_and_no_torch_for_cuda() -> None:
+    usual = Side(Version("580.82"), "580.82", "nodes", 2)
+    odd = Side(None, "none", "laptop", has_gpu=False)
+    torches = (
+        Side(Version("2.14.1+cu130"), "2.14.1+cu130", "nodes", 3),
+        Side(Version("2.14.1+cpu"), "2.14.1+cpu", "laptop", has_gpu=False),
+        Side(Version("2.6.0+cu124"), "2.6.0+cu124", "old"),
+    )
+
+    (fix,) = judge(Difference("torch_version", torches, is_usual=True)).fix
+
+    assert not is_worth_a_finding(Difference("driver_version", (usual, odd), is_usual=True))
+    assert is_worth_a_finding(Difference("driver_version", (usual, odd._replace(has_gpu=True))))
+    assert fix == "install torch 2.14.1+cu130 on old too"
+
+
+def test_a_page_is_named_only_for_what_it_is_about() -> None:
+    nccl = difference("nvidia_packages", "2.30.7", "2.28.3", item="nvidia-nccl")
+    glibc = difference("glibc_version", Version("2.35"), Version("2.28"))
+
+    assert reference(nccl, "the page") == "the page"
+    assert reference(glibc, "the page") == ""
 
 
 def test_many_values_are_counted() -> None:

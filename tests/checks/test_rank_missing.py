@@ -44,6 +44,42 @@ def test_a_rank_that_could_not_look_is_quoted() -> None:
     assert verdict.message == "rank 1 could not look: libtorch.zip is not there"
 
 
+def test_what_keeps_rank_0_from_being_reached_is_not_told_as_the_others_fault() -> None:
+    trouble = "DistNetworkError: The server socket has failed to listen. name: EADDRINUSE"
+
+    taken = judge(MISSING._replace(trouble=trouble))
+    unknown = judge(MISSING._replace(trouble="the store was not reached within 20 s"))
+
+    assert taken.brief == f"rank 0 cannot be reached: {trouble}"
+    assert "MASTER_PORT=" in taken.fix[0]
+    assert trouble in [it.value for it in taken.evidence if it.name == WOULD_FAIL_WITH]
+    assert unknown.fix[0].startswith("set MASTER_ADDR")
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("lacks", ["MASTER_ADDR", "MASTER_PORT"])
+def test_a_variable_that_is_not_set_is_missed_in_torchs_own_words(lacks: str) -> None:
+    environ = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}
+    del environ[lacks]
+    script = "import torch.distributed as it; it.init_process_group('gloo')"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env=environ,
+    )
+    if "No module named 'torch'" in done.stderr:
+        pytest.skip("needs torch")
+
+    verdict = judge(MISSING._replace(lacks=lacks))
+
+    (quoted,) = (it.value for it in verdict.evidence if it.name == WOULD_FAIL_WITH)
+    assert quoted in done.stderr
+    assert lacks in verdict.fix[0]
+
+
 @pytest.mark.torch
 def test_the_error_that_is_quoted_is_torchs_own() -> None:
     script = """

@@ -7,8 +7,8 @@ what is to be found is known.
 from __future__ import annotations
 
 import json
+import os
 import platform
-import shutil
 import signal
 import subprocess
 import sys
@@ -32,6 +32,12 @@ OLD_DRIVER = {
 }
 SCHEMA = json.loads((REPOSITORY / "torchkit" / "render" / "report.schema.json").read_text())
 LIMIT_S = 60.0
+HERE = "0.0.0.0"  # noqa: S104 - where ranks of this host meet, though it is no loopback
+
+
+def own_port() -> int:
+    """One for this process, below those that the kernel hands out for a while."""
+    return 20_000 + os.getpid() % 10_000
 
 
 class Job:
@@ -58,7 +64,7 @@ class Job:
             "RANK": str(rank),
             "WORLD_SIZE": str(self.size),
             "MASTER_ADDR": "127.0.0.1",
-            "MASTER_PORT": "29500",
+            "MASTER_PORT": str(own_port()),
             "TMPDIR": str(self.temporary),
             **self.environ,
         }
@@ -224,6 +230,92 @@ def test_a_launcher_that_ends_the_run_hears_what_is_known(job: Make) -> None:
     ranks.assert_clean()
 
 
+def test_a_launcher_that_ends_the_run_while_rank_0_starts_is_heard(job: Make) -> None:
+    """torchrun sends its SIGTERM a tenth of a second after another rank has died."""
+    ranks = job(2)
+    ranks.start(0)
+    status = Path(f"/proc/{ranks.ranks[0].pid}/status")
+    deadline = time.monotonic() + LIMIT_S
+    while not catches_sigterm(status.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.001)
+
+    ranks.ranks[0].send_signal(signal.SIGTERM)
+    code, stdout, _ = ranks.ended(0)
+
+    assert code == 1
+    assert "rank 1 did not answer before the launcher ended this run (SIGTERM)" in stdout
+
+
+def catches_sigterm(status: str) -> bool:
+    line = next(it for it in status.splitlines() if it.startswith("SigCgt:"))
+    return bool(int(line.split()[1], 16) >> (signal.SIGTERM - 1) & 1)
+
+
+def test_one_rank_for_the_cpu_is_told_one_cure(job: Make) -> None:
+    cpu = {"torch_version": "2.14.1+cpu", "torch_build": "cpu", "torch_cuda": None}
+    ranks = job(3)
+    ranks.start(0, "--json", changes=cpu)
+    ranks.start(1, "--json")
+    ranks.start(2, "--json", changes=cpu)
+
+    code, stdout, _ = ranks.ended(0)
+
+    told = [
+        it for it in json.loads(stdout)["findings"]
+        if it["id"] == "machines-differ" and it["message"].startswith("torch ")
+    ]  # fmt: skip
+    assert code == 1
+    assert [it["status"] for it in told] == ["fail"]
+    assert "+cpu" not in " ".join(told[0]["fix"])
+
+
+def test_a_wrong_option_is_told_once(job: Make) -> None:
+    ranks = job(2)
+    ranks.start(0, "--only", "nosuch")
+    ranks.start(1, "--only", "nosuch")
+
+    code, stdout, stderr = ranks.ended(0)
+
+    assert (code, stdout) == (2, "")
+    assert "there is no check named 'nosuch'" in stderr
+    ranks.assert_silent(1)
+
+
+@pytest.mark.parametrize(
+    ("environ", "words"),
+    [
+        (
+            {"TORCHKIT_RANKS_DIR": "not/there"},
+            "TORCHKIT_RANKS_DIR is not/there, which is not there",
+        ),
+        ({"MASTER_ADDR": "", "MASTER_PORT": ""}, "nothing tells this job from another one"),
+    ],
+)
+def test_ranks_that_cannot_meet_are_refused_at_once(
+    job: Make, environ: dict[str, str], words: str
+) -> None:
+    ranks = job(2)
+    ranks.environ.update(environ)
+    ranks.start(0)
+
+    code, stdout, stderr = ranks.ended(0)
+
+    assert (code, stdout) == (2, "")
+    assert words in stderr
+    assert "TORCHKIT_RANKS_DIR" in stderr
+
+
+def test_a_rank_that_finds_no_rank_0_says_so(job: Make) -> None:
+    ranks = job(2)
+    ranks.environ["TORCHKIT_RANKS_TIMEOUT_S"] = "0.2"
+    ranks.start(1)
+
+    code, stdout, stderr = ranks.ended(1)
+
+    assert (code, stdout) == (0, "")
+    assert stderr.startswith("rank 1 found no rank 0 within 0.4 s")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_rank_that_waits_ends_quietly_and_leaves_nothing(
     job: Make, number: signal.Signals
@@ -252,6 +344,60 @@ def test_markdown_hides_the_host(job: Make) -> None:
     assert "rank 1 differs from rank 0" in stdout
     assert platform.node() not in stdout.split()
     assert '"hosts"' not in stdout
+
+
+def test_markdown_hides_where_rank_0_was_looked_for(job: Make) -> None:
+    ranks = job(2)
+    ranks.environ.update(MASTER_ADDR="gpu-secret-0", TORCHKIT_RANKS_TIMEOUT_S="1")
+    ranks.start(0, "--format", "markdown")
+
+    _, stdout, _ = ranks.ended(0)
+
+    assert "torch.distributed at" in stdout
+    assert "gpu-secret" not in stdout
+
+
+@pytest.fixture
+def sleeping_torch(tmp_path: Path) -> Path:
+    """A folder for PYTHONPATH whose torch does not come to an end."""
+    folder = tmp_path / "site" / "torch"
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").write_text("import time\ntime.sleep(60)")
+    return folder.parent
+
+
+def test_a_torch_that_was_given_little_time_is_not_called_slow(
+    job: Make, sleeping_torch: Path
+) -> None:
+    ranks = job(2)
+    ranks.environ.update(
+        MASTER_ADDR=HERE,
+        TORCHKIT_RANKS_TIMEOUT_S="3",
+        PYTHONPATH=f"{sleeping_torch}:{REPOSITORY}",
+    )
+    ranks.start(0)
+    ranks.start(1)
+
+    code, stdout, _ = ranks.ended(0)
+
+    assert code == 0
+    assert "importing torch" not in stdout
+
+
+def test_a_rank_that_is_killed_leaves_none_of_its_facts(job: Make, sleeping_torch: Path) -> None:
+    ranks = job(2)
+    ranks.environ.update(MASTER_ADDR=HERE, PYTHONPATH=f"{sleeping_torch}:{REPOSITORY}")
+    ranks.start(0)
+    deadline = time.monotonic() + LIMIT_S
+    while not list(ranks.temporary.glob("*/pid")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(0.2)  # its child watches from now on
+
+    ranks.ranks[0].kill()
+
+    while list(ranks.temporary.iterdir()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    ranks.assert_clean()
 
 
 def test_a_job_of_one_rank_is_a_job(job: Make) -> None:
@@ -337,7 +483,7 @@ def test_under_torchrun_a_rank_that_dies_is_told_of(tmp_path: Path) -> None:
     script = tmp_path / "rank.sh"
     torchkit = f"{sys.executable} -m torchkit env --all-ranks"
     script.write_text(
-        f'#!/bin/sh\nif [ "$RANK" = 1 ]; then sleep 2; kill -9 $$; fi\nexec {torchkit}\n'
+        f'#!/bin/sh\nif [ "$RANK" = 1 ]; then sleep 0.5; kill -9 $$; fi\nexec {torchkit}\n'
     )
     script.chmod(0o755)
 
@@ -352,19 +498,11 @@ def test_under_torchrun_a_rank_that_dies_is_told_of(tmp_path: Path) -> None:
 @pytest.mark.torch
 @needs_torch
 def test_on_several_hosts_the_real_store_carries_the_answers(job: Make) -> None:
-    """The host's own name instead of the loopback: then no folder is taken for common."""
-    if (
-        shutil.which("getent") is None
-        or subprocess.run(
-            ["getent", "hosts", platform.node()], check=False, capture_output=True
-        ).returncode
-    ):
-        pytest.skip("this host does not know its own name")
+    """An address that is not the loopback: then no folder is taken for common."""
     ranks = job(2)
-    ranks.environ.update(MASTER_ADDR=platform.node(), MASTER_PORT=str(free_port()))
-    facts = {"python_executable": sys.executable}
-    ranks.start(0, changes=facts)
-    ranks.start(1, changes=facts)
+    ranks.environ["MASTER_ADDR"] = HERE
+    ranks.start(0)
+    ranks.start(1)
 
     code, stdout, _ = ranks.ended(0)
 
@@ -373,11 +511,3 @@ def test_on_several_hosts_the_real_store_carries_the_answers(job: Make) -> None:
     ranks.assert_silent(1)
     ranks.assert_clean()
     assert not [it for it in ranks.folder.iterdir() if "ranks" in it.name]
-
-
-def free_port() -> int:
-    import socket
-
-    with socket.socket() as it:
-        it.bind(("127.0.0.1", 0))
-        return int(it.getsockname()[1])

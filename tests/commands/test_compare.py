@@ -178,6 +178,91 @@ def test_an_extension_is_compared_by_whether_it_loads(compared: Any) -> None:
     )
 
 
+def fixes(ended: Any) -> list[str]:
+    return [fix for it in json.loads(ended.stdout)["findings"] for fix in it["fix"]]
+
+
+@pytest.mark.parametrize("old_is_last", [True, False])
+def test_without_a_majority_no_advice_depends_on_the_order_of_files(
+    compared: Any, old_is_last: bool
+) -> None:
+    old = json.loads((HERE / "machines" / "old-cluster.json").read_text())["facts"]
+    machines = ({}, old) if old_is_last else (old, {})
+
+    ended = compared(*machines, options=("--json",))
+
+    name = "node1" if old_is_last else "node0"
+    assert f"bring the NVIDIA driver of {name} to 580.82.07 or newer" in fixes(ended)
+    assert not [it for it in fixes(ended) if "470" in it or "2.4.1" in it or "1.26" in it]
+
+
+def test_a_machine_without_a_gpu_is_told_to_install_no_driver(compared: Any) -> None:
+    no_gpu = {
+        "driver_version": None,
+        "driver_cuda": None,
+        "gpus": [],
+        "nvidia_devices_on_bus": 0,
+    }
+
+    for machines in (({}, no_gpu), ({}, {}, no_gpu)):
+        ended = compared(*machines, options=("--json",))
+
+        assert not [it for it in fixes(ended) if "driver" in it]
+        assert "none" in ended.stdout
+
+
+def test_a_gpu_without_a_driver_is_told_to_get_one(compared: Any) -> None:
+    lost = {"driver_version": None, "driver_cuda": None, "gpus": []}
+
+    ended = compared({}, {}, lost, options=("--json",))
+
+    assert "bring the NVIDIA driver of node2 to 580.82.07" in fixes(ended)
+
+
+def test_the_first_line_counts_what_is_to_be_put_right(compared: Any) -> None:
+    ended = compared({}, {"gcc_version": "9.1", **OLD_DRIVER})
+    small = compared({}, {"gcc_version": "9.1"})
+
+    assert ended.stdout.splitlines()[0].endswith("driver 580.82.07 instead of 535.54.03")
+    assert small.stdout.splitlines()[0] == (
+        "node0 and node1 agree in all that matters; 1 small difference: gcc"
+    )
+
+
+def test_values_that_stand_in_the_table_are_not_listed_again(compared: Any) -> None:
+    ended = compared({}, {}, OLD_DRIVER)
+
+    assert ended.stdout.count("580.82.07") == 4  # headline, finding, fix and table
+
+
+def test_packages_that_follow_from_torch_are_one_row_for_many_machines_too(compared: Any) -> None:
+    none: dict[str, Any] = {"torch_version": "2.4.1", "nvidia_packages": {}}
+    others = ({"cmake_version": f"3.{n}"} for n in range(4))
+
+    ended = compared({}, none, *others, options=("--json",))
+
+    rows = {row["fact"]: row for row in json.loads(ended.stdout)["tables"][0]["rows"]}
+    assert rows["nvidia packages"]["others"] == "17 differ as torch does"
+    assert not [name for name in rows if name.startswith("nvidia-")]
+
+
+def test_a_column_for_what_most_have_is_there_only_if_some_have_it(compared: Any) -> None:
+    ended = compared(*({"cmake_version": f"3.{n}"} for n in range(4)), options=("--json",))
+
+    assert json.loads(ended.stdout)["tables"][0]["columns"] == ["fact", "values"]
+
+
+def test_markdown_names_no_file_and_holds_no_records(compared: Any) -> None:
+    hidden = compared({}, {}, OLD_DRIVER, options=("--format", "markdown"))
+    shown = compared({}, {}, OLD_DRIVER, options=("--format", "markdown", "--no-redact"))
+
+    assert "node" not in hidden.stdout
+    assert "machine C" in hidden.stdout
+    assert "node2" in shown.stdout
+    assert "535.54.03" in shown.stdout
+    assert '"values"' not in shown.stdout
+
+
 def test_many_machines_stay_short(compared: Any) -> None:
     changes = [{} for _ in range(60)]
     changes[7], changes[33] = OLD_DRIVER, {"numpy_version": "1.26.4"}
@@ -243,6 +328,20 @@ def test_a_file_that_is_no_saved_machine_is_named(
         assert ended.stdout == ""
 
 
+def test_another_report_is_refused_wherever_it_is_given(cli: Any, tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.json"
+
+    wrong.write_text('{"schema": 2, "facts": {"os_name": "x"}}')
+    newer = cli("env", "--facts", wrong)
+    wrong.write_text('{"command": "summary", "facts": {"os_name": "x"}}')
+    other = cli("env", "--facts", wrong)
+
+    assert newer.code == other.code == 2
+    assert "schema 2, this torchkit reads schema 1" in newer.stderr
+    assert "update torchkit" in newer.stderr
+    assert "a report of `torchkit summary`" in other.stderr
+
+
 def test_a_file_given_twice_is_refused_under_either_name(
     cli: Any, save: Save, tmp_path: Path
 ) -> None:
@@ -261,7 +360,15 @@ def test_a_file_given_twice_is_refused_under_either_name(
 
 
 @pytest.mark.parametrize(
-    "option", [["--require", "torch"], ["--only", "shm-small"], ["--live"], ["--probe"]]
+    "option",
+    [
+        ["--require", "torch"],
+        ["--only", "shm-small"],
+        ["--live"],
+        ["--probe"],
+        ["--extension", "x.so"],
+        ["--libtorch", "x"],
+    ],
 )
 def test_an_option_that_would_be_passed_over_is_refused(
     cli: Any, save: Save, option: list[str]
@@ -269,7 +376,22 @@ def test_an_option_that_would_be_passed_over_is_refused(
     ended = cli("env", "--compare", *save({}), *option)
 
     assert ended.code == 2
-    assert f"{option[0]} would have no effect beside --compare" in ended.stderr
+    assert f"{option[0]} would have no effect beside --compare, which compares" in ended.stderr
+
+
+def test_what_was_compared_is_saved_with_the_machine_it_is_about(
+    cli: Any, save: Save, tmp_path: Path
+) -> None:
+    one, other = save({}, OLD_DRIVER)
+    saved = tmp_path / "saved.json"
+
+    ended = cli("env", "--facts", one, "--compare", other, "--save", saved)
+
+    assert ended.code == 0
+    report = json.loads(saved.read_text())
+    assert report["facts"]["driver_version"] == NODE["driver_version"]
+    assert report["totals"]["machines"] == ["node0", "node1"]
+    assert cli("env", "--facts", one, "--compare", saved).stdout.startswith("node0 and saved agree")
 
 
 def test_a_file_without_an_option_is_no_machine(cli: Any) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from torchkit.commands.names import Hosts, folded, short_names
+from torchkit.commands.names import Hosts, folded, hidden_names, short_names
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,17 @@ def test_a_file_is_called_by_its_stem_and_its_folder_where_that_is_not_enough(
     assert short_names([Path("x/a.json"), Path("y/a.json")]) == ["x/a", "y/a"]
     assert short_names([tmp_path / "1/x/a.json", tmp_path / "2/x/a.json"]) == ["1/x/a", "2/x/a"]
     assert len(set(short_names([Path("a.json"), Path("a.txt")]))) == 2
-    assert short_names([Path("this machine.json")], taken=["this machine"]) != ["this machine"]
+
+
+def test_a_file_with_the_name_of_this_machine_is_called_a_file() -> None:
+    names = short_names([Path("this machine.json"), Path("a.json")], taken=["this machine"])
+
+    assert names == ["the file this machine.json", "a"]
+
+
+def test_hidden_names_are_letters_while_they_last() -> None:
+    assert hidden_names(2) == ["machine A", "machine B"]
+    assert folded(hidden_names(40)) == "machine1-40"
 
 
 def test_ranks_are_called_by_their_host_where_all_of_it_is_meant() -> None:

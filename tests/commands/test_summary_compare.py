@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from torchkit.commands.compare_keys import compare_with_file
-from torchkit.model.keys import Key, module_paths, state_keys, unsaved_buffers
+from torchkit.model.files import read
+from torchkit.model.keys import Key, keys_of, module_paths, state_keys, unsaved_buffers
 from torchkit.report import WOULD_FAIL_WITH, Report, Status
 
 torch = pytest.importorskip("torch")
@@ -97,3 +99,131 @@ def test_the_renaming_that_is_advised_makes_it_work(name: str) -> None:
     lines = [line for line in fix.splitlines() if line.startswith("state = {")]
     exec("\n".join(lines), names)  # noqa: S102 - the line that users are given to paste
     assert truth(names["state"]) is None
+
+
+# --- files: what is written by torch.save is read, and the code that is advised is run
+
+
+class Tied(torch.nn.Module):  # type: ignore[misc,name-defined]
+    """A head that is the embedding, and a buffer that is not saved any more."""
+
+    def __init__(self, *, is_old: bool = False) -> None:
+        super().__init__()
+        self.wte = torch.nn.Embedding(7, 4)
+        self.register_buffer("ids", torch.arange(5), persistent=is_old)
+        self.lm_head = torch.nn.Linear(4, 7, bias=False)
+        self.lm_head.weight = self.wte.weight
+
+
+def tied_once() -> dict[str, Any]:
+    return {"wte.weight": torch.ones(7, 4)}
+
+
+def checkpoint() -> dict[str, Any]:
+    model = net()
+    optimizer = torch.optim.Adam(model.parameters())
+    model(torch.ones(2, 3)).sum().backward()
+    optimizer.step()
+    parallel = torch.nn.DataParallel(model)
+    return {"epoch": 3, "optimizer": optimizer.state_dict(), "net": parallel.state_dict()}
+
+
+FILES: dict[str, tuple[Callable[[], Any], Callable[[], Any], tuple[str, ...]]] = {
+    "a checkpoint of DataParallel beside its optimizer": (net, checkpoint, ()),
+    "tied weights that were saved once": (Tied, tied_once, ()),
+    "a buffer that is not saved any more": (Tied, lambda: Tied(is_old=True).state_dict(), ()),
+    "another head": (net, lambda: net(classes=9).state_dict(), ("2.0.weight", "2.0.bias")),
+    "another head, of DataParallel": (
+        net,
+        lambda: torch.nn.DataParallel(net(classes=9)).state_dict(),
+        ("2.0.weight", "2.0.bias"),
+    ),
+    "a layer that is missing, one too many": (
+        net,
+        lambda: {**without("0.bias"), "extra.weight": torch.ones(3)},
+        ("0.bias",),
+    ),
+    "twenty keys too many": (
+        net,
+        lambda: {**net().state_dict(), **{f"more.{n}": torch.ones(n) for n in range(1, 21)}},
+        (),
+    ),
+    "a whole model": (net, lambda: net(classes=9), ("2.0.weight", "2.0.bias")),
+}
+
+
+def report_on_file(model: Any, path: Path) -> Report:
+    contents = read(path)
+    return compare_with_file(
+        state_keys(model), keys_of(contents.entries), model=type(model).__name__, file=path.name,
+        modules=module_paths(model), unsaved=unsaved_buffers(model), path=str(path),
+        format=contents.format,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("case", FILES)
+def test_the_advised_code_loads_all_that_the_file_has(case: str, tmp_path: Path) -> None:
+    make_model, make_saved, untouched = FILES[case]
+    path = tmp_path / "weights.pt"
+    torch.save(make_saved(), path)
+    model = make_model()
+    for parameter in model.parameters():
+        torch.nn.init.constant_(parameter, -7.0)
+
+    report = report_on_file(model, path)
+
+    (code,) = {fix for it in report.of(Status.FAIL) for fix in it.verdict.fix}
+    exec(code, {"torch": torch, "model": model})  # noqa: S102 - it is what a user would paste
+    left = [name for name, it in model.named_parameters() if bool((it == -7.0).all())]
+    assert tuple(left) == untouched
+    assert all(f"as initialised, to be trained: {name[:3]}" in code for name in untouched[:1])
+
+
+def test_the_right_part_of_a_checkpoint_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "ckpt.pt"
+    torch.save({"ema": {"x": torch.ones(1)}, "state_dict": net().state_dict()}, path)
+
+    report = report_on_file(net(), path)
+
+    assert (
+        report.headline
+        == 'load_state_dict would work: all 9 keys of the file\'s ["state_dict"] match'
+    )
+    assert report.totals["group"] == "state_dict"
+    assert report.exit_code() == 0
+
+
+def test_an_adapter_and_packed_weights_are_told_from_a_damaged_checkpoint() -> None:
+    lora = {f"base_model.model.0.lora_{it}.weight": torch.ones(2, 3) for it in "AB"}
+    packed = {f"0.{it}": torch.ones(2).int() for it in ("qweight", "qzeros", "scales", "g_idx")}
+
+    told = [report_on(state) for state in (lora, packed, {"a.b": torch.ones(9)})]
+
+    assert "holds an adapter (LoRA)" in told[0].headline
+    assert "packed by GPTQ or AWQ" in told[1].headline
+    assert "another model" in told[2].headline
+    assert not any(
+        "load_state_dict(" in fix for it in told for f in it.findings for fix in f.verdict.fix
+    )
+
+
+def test_the_table_tells_every_key_that_differs_and_text_folds_them() -> None:
+    state = {**without("0.bias"), **{f"deep.{n}.weight": torch.ones(2) for n in range(50)}}
+
+    report = report_on(state)
+
+    rows = {row["key"]: row for row in report.tables[0].rows}
+    assert rows["0.bias"]["status"] == "missing"
+    assert sum(row["status"] == "unexpected" for row in rows.values()) == 50
+    assert [row["key"] for row in report.views[0].rows] == [
+        "0.bias",
+        "deep.0\N{EN DASH}49.weight (x50)",
+    ]
+
+
+def test_another_dtype_is_no_fault_and_is_told() -> None:
+    report = report_on(CASES["another dtype"]())
+
+    assert report.status == "ok"
+    assert {"area": "dtypes", "value": "8 tensors are float16 in the file and float32 in the model: "
+            "load_state_dict converts"} in report.views[-1].rows  # fmt: skip

@@ -70,6 +70,30 @@ def test_ranks_of_one_run_agree_on_a_key_that_other_runs_do_not_have() -> None:
     assert launch_of({**TORCHRUN, "TORCHELASTIC_RESTART_COUNT": "1"}).key != one
 
 
+def test_a_rank_that_may_look_longer_is_waited_for_longer_unless_a_limit_is_set() -> None:
+    set_ = {**TORCHRUN, "TORCHKIT_RANKS_TIMEOUT_S": "9"}
+
+    assert launch_of(TORCHRUN, looking_s=120).limit_s == launch_of(TORCHRUN).limit_s + 120
+    assert launch_of(set_, looking_s=120).limit_s == 9
+
+
+def test_what_torch_would_miss_is_known_where_a_launcher_sets_torchs_own_variables() -> None:
+    ranks = {"RANK": "0", "WORLD_SIZE": "2"}
+
+    assert launch_of(ranks).lacks == "MASTER_ADDR"
+    assert launch_of({**ranks, "MASTER_ADDR": "a"}).lacks == "MASTER_PORT"
+    assert launch_of(TORCHRUN).lacks == ""
+    assert launch_of({"PMI_RANK": "0", "PMI_SIZE": "2"}).lacks == ""
+
+
+def test_only_a_number_or_an_address_of_its_own_tells_a_run_from_others() -> None:
+    ranks = {"RANK": "0", "WORLD_SIZE": "2"}
+
+    assert not launch_of(ranks).has_key
+    assert launch_of({**ranks, "SLURM_JOB_ID": "7"}).has_key
+    assert launch_of(TORCHRUN).has_key
+
+
 @pytest.mark.parametrize(
     ("environ", "words"),
     [

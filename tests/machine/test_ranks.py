@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -11,11 +12,12 @@ from typing import Any
 
 import pytest
 
-from torchkit.machine.interruption import Interruption, noted
+from torchkit.machine.interruption import Interruption, note_early, noted
 from torchkit.machine.launch import Launch, launch_of
 from torchkit.machine.rank_files import Meeting
+from torchkit.machine.rank_store import _outcome
 from torchkit.machine.ranks import Gathered, gather, hand_in
-from torchkit.system import System
+from torchkit.system import Answer, System
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 
@@ -164,6 +166,42 @@ def test_a_common_folder_that_is_not_ours_is_not_used(
     assert list(elsewhere.iterdir()) == []
 
 
+def test_a_folder_that_others_may_write_to_is_not_used(environ: dict[str, str]) -> None:
+    system, launch = rank(0, environ)
+    folder = Meeting(system, launch).folder
+    folder.mkdir()
+    folder.chmod(0o777)
+
+    with Meeting(system, launch) as meeting:
+        assert meeting.collect() == {}
+        assert meeting.problem == "others may write there"
+
+    assert list(folder.iterdir()) == []
+
+
+def test_nobody_else_can_read_what_ranks_write(environ: dict[str, str]) -> None:
+    before = os.umask(0)
+    try:
+        with Meeting(*rank(0, environ)) as meeting:
+            meeting.collect()
+            modes = [path.stat().st_mode & 0o777 for path in meeting.folder.iterdir()]
+            of_folder = meeting.folder.stat().st_mode & 0o777
+    finally:
+        os.umask(before)
+
+    assert (modes, of_folder) == ([0o600], 0o700)
+
+
+def test_a_rank_that_finds_no_rank_0_says_where_it_looked(environ: dict[str, str]) -> None:
+    environ["TORCHKIT_RANKS_TIMEOUT_S"] = "0.1"
+    environ["TORCHKIT_RANKS_DIR"] = "/nowhere"
+
+    tried = hand_in(*rank(1, environ), {}, python=sys.executable)
+
+    assert tried is not None
+    assert tried[0].startswith("/nowhere/")
+
+
 def test_a_named_folder_is_used_and_left_as_it_was(
     environ: dict[str, str], others: Any, tmp_path: Path
 ) -> None:
@@ -180,17 +218,41 @@ def test_a_named_folder_is_used_and_left_as_it_was(
     assert list(shared.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("environ", "is_noted"),
+    [
+        ({"RANK": "0"}, True),
+        ({"RANK": "1"}, False),
+        ({"RANK": "1", "PMI_RANK": "0"}, False),
+        ({"SLURM_PROCID": "0"}, True),
+        ({}, False),
+    ],
+)
+def test_rank_0_alone_notes_early_what_would_end_it(
+    environ: dict[str, str], is_noted: bool
+) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        note_early(environ)
+        if signal.getsignal(signal.SIGTERM) is not before:
+            signal.raise_signal(signal.SIGTERM)
+        with noted() as interruption:
+            assert interruption.came is is_noted
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def test_an_interruption_ends_the_wait_with_what_there_is(
     environ: dict[str, str], others: Any
 ) -> None:
     threads = others(1)
     with noted() as interruption:
-        timer = threading.Timer(1.0, os.kill, (os.getpid(), 15))
+        timer = threading.Timer(0.5, interruption.note)
         timer.start()
 
         found = gathered(environ, interruption=interruption)
 
-        timer.join()
+        timer.cancel()
     end(threads)
     assert set(found.answers) == {0, 1}
     assert "SIGTERM" in found.stopped
@@ -305,3 +367,24 @@ def test_a_store_that_is_not_there_is_told_as_such(
 
     assert set(found.answers) == {0}
     assert any("has no attribute 'TCPStore'" in way for way in found.ways)
+    assert "has no attribute 'TCPStore'" in found.trouble
+
+
+def test_a_file_of_the_current_folder_is_not_taken_for_pythons_own(
+    many_hosts: dict[str, str], others: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "work" / "datetime.py").write_text("raise RuntimeError('not this one')")
+    threads = others(1, 2)
+
+    found = gathered(many_hosts)
+
+    end(threads)
+    assert set(found.answers) == {0, 1, 2}
+    assert [it for it in found.answers.values() if "torch_problem" in it] == []
+
+
+def test_a_child_that_dies_before_torch_is_quoted_and_torch_not_blamed() -> None:
+    problem, is_done = _outcome(Answer(1, "", "Traceback\nMemoryError: none left\n"))
+
+    assert not is_done
+    assert problem == "the child died (exit code 1): MemoryError: none left"

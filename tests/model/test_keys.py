@@ -157,7 +157,11 @@ PAIRS: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
     "extra state": (WithState, lambda: WithState().state_dict()),
     "extra state that nobody takes": (
         lambda: nn.Linear(2, 2),
-        lambda: {**nn.Linear(2, 2).state_dict(), "_extra_state": torch.ones(1)},
+        lambda: {
+            "zzz": torch.ones(1),
+            **nn.Linear(2, 2).state_dict(),
+            "_extra_state": torch.ones(1),
+        },
     ),
     "LSTM of two directions": (
         lambda: nn.LSTM(3, 4, bidirectional=True),
@@ -360,6 +364,10 @@ NOT_RENAMED: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
     "one more layer of equal shape": (
         lambda: nn.ModuleDict({"a": nn.Linear(4, 4), "b": nn.Linear(4, 4), "c": nn.Linear(4, 4)}),
         lambda: nn.ModuleDict({"a": nn.Linear(4, 4)}).state_dict(),
+    ),
+    "two tensors for two of equal shape, in a file that sorts": (
+        lambda: nn.ModuleDict({name: nn.Linear(4, 4, bias=False) for name in ("b", "p", "o")}),
+        lambda: {f"{name}.weight": torch.ones(4, 4) for name in ("b", "x", "y")},
     ),
     "two layers for two of equal shape, in a file that sorts": (
         lambda: nn.ModuleDict({"in": nn.Linear(4, 4), "b": nn.Linear(4, 4), "c": nn.Linear(4, 4)}),

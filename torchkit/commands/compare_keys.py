@@ -41,6 +41,15 @@ MOST_GROUPS = 8
 """Of a file with more state dicts than these the largest are tried."""
 
 
+class _File(NamedTuple):
+    """The file; `knows_versions`: whether it is known which versions its modules have, if any."""
+
+    name: str
+    path: str
+    format: str
+    knows_versions: bool
+
+
 class _Answer(NamedTuple):
     """As the names stand, and, under a renaming where one was found, what is left then."""
 
@@ -60,16 +69,20 @@ def compare_with_file(
     modules: Sequence[str] = (),
     unsaved: Collection[str] = (),
     versions: Mapping[str, int | None] | None = None,
+    path: str = "",
+    format: str = "",
 ) -> Report:
     """Whether `load_state_dict` of a model takes what a file holds.
 
     `keys` are `state_keys(model)`; `entries` the file's tensors, with the `group` they are in;
     `model` the class's name, which torch's message has. `modules` (`module_paths`) give torch's
     order of unexpected keys, `unsaved` are the buffers with `persistent=False`, `versions` those
-    of the state dict's `_metadata`.
+    of the state dict's `_metadata`, where they are known. `path` is the file's, for the code that
+    loads it, and `format` that of `torchkit.model.files.Contents`.
     """
     answer = _answer(keys, entries, modules, versions)
-    facts = _Facts(keys, answer, model, file, unsaved)
+    source = _File(file, path or file, format, versions is not None or format == "safetensors")
+    facts = _Facts(keys, answer, model, source, unsaved)
     differences = _differences(answer)
     return Report(
         "summary",
@@ -116,9 +129,15 @@ class _Facts:
     """What the report says, from one answer."""
 
     def __init__(
-        self, keys: Sequence[Key], answer: _Answer, model: str, file: str, unsaved: Collection[str]
+        self,
+        keys: Sequence[Key],
+        answer: _Answer,
+        model: str,
+        source: _File,
+        unsaved: Collection[str],
     ) -> None:
-        self.keys, self.answer, self.model, self.file = keys, answer, model, file
+        self.keys, self.answer, self.model = keys, answer, model
+        self.source, self.file = source, source.name
         self.unsaved = set(unsaved)
         self.now, self.then, self.renaming = answer.now, answer.then, answer.renaming
         self.kind = _kind(answer)
@@ -206,7 +225,7 @@ class _Facts:
         then = self.then
         if self.kind or self.strangeness or self.now.is_loadable:
             return ()
-        lines = [load_line(self.file, self.answer.group)]
+        lines = [load_line(self.source.path, self.answer.group, self.source.format)]
         if self.renaming is not None:
             lines += self.renaming.code()
         differing = [pair.name for pair in then.differing]
@@ -230,7 +249,8 @@ class _Facts:
             words = f"all {matched} keys{of} match" if matched != 1 else f"its only key{of} matches"
             words = words if self.keys else "the model has no keys"
             if self.now.filled:
-                words += f", torch fills {len(self.now.filled)} in"
+                only = "" if self.source.knows_versions else "if "
+                words += f", {only}torch fills {len(self.now.filled)} in"
             return f"load_state_dict would work: {words}"
         if self.renaming is not None and self.then.is_loadable:
             return f"load_state_dict would work after {self.renaming.words}"
@@ -268,14 +288,15 @@ class _Facts:
             ("keys", f"{len(self.keys)} in {self.model} · {len(self.answer.given)} in {self.file}")
         )
         said += [("dtypes", text) for text in _dtypes(self.then)]
-        if self.now.filled:
-            said.append(
-                (
-                    "filled in",
-                    f"{told((it.name for it in self.now.filled), most=MOST_TOLD)}: "
-                    "older than PyTorch 0.4.1 or without versions, torch adds them",
-                )
+        if self.then.filled and not (self.kind or self.strangeness):
+            names = told((it.name for it in self.then.filled), most=MOST_TOLD)
+            unless = (
+                ""
+                if self.source.knows_versions
+                else ("; not so if it was saved by a newer one and the keys were dropped later")
             )
+            why = "as for every file that is older than PyTorch 0.4.1 or keeps no versions"
+            said.append(("filled in", f"{names}: torch adds them, {why}{unless}"))
         if self.now.unseen:
             said.append(
                 (

@@ -3,33 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from torchkit.model.renaming import literal
 
 MOST_DROPPED = 12
 """More keys than these are dropped by a rule and not by name."""
 
-_TORCH_ENDINGS = (".pt", ".pth", ".bin", ".ckpt", ".tar")
+_FORMATS = {
+    ".safetensors": "safetensors", ".pt": "state dict", ".pth": "state dict", ".bin": "state dict",
+    ".ckpt": "state dict", ".tar": "state dict",
+}  # fmt: skip
+"""What a file usually holds that ends so."""
+
+_LOADERS = {
+    "safetensors": "safetensors.torch.load_file({file})",
+    "pickled model": 'torch.load({file}, map_location="cpu", weights_only=False).state_dict()'
+    "  # runs the code in it",
+    "TorchScript": 'torch.jit.load({file}, map_location="cpu").state_dict()',
+    "pt2": "torch.export.load({file}).state_dict",
+}
+_LOADERS |= dict.fromkeys(
+    ("state dict", "checkpoint", "tensors", "pickle"),
+    'torch.load({file}, map_location="cpu", weights_only=True)',
+)
+"""By the formats of `torchkit.model.files.Contents`; what torch cannot read has none."""
 
 
 def subscript(group: str) -> str:
-    return "".join(f"[{literal(part)}]" for part in group.split(".") if part)
+    """`["model"]`, for the part of a checkpoint that is the state dict."""
+    return f"[{literal(group)}]" if group else ""
 
 
-def load_line(file: str, group: str) -> str:
-    """How the file's state dict is read; "" where that is not a line."""
-    if file.endswith(".safetensors"):
-        return f"state = safetensors.torch.load_file({literal(file)})"
-    if Path(file).suffix in _TORCH_ENDINGS:
-        return (
-            f'state = torch.load({literal(file)}, map_location="cpu", weights_only=True)'
-            f"{subscript(group)}"
-        )
-    return ""
+def load_line(path: str, group: str, format: str) -> str:
+    """How the file's state dict is read; "" where that is not a line. `format` may be unknown: ""."""
+    ending = next((it for it in _FORMATS if path.endswith(it)), "")
+    loader = _LOADERS.get(format or _FORMATS.get(ending, ""), "")
+    if not loader:
+        return ""
+    return f"state = {loader.replace('{file}', literal(path))}{subscript(group)}"
 
 
 def drop_lines(names: Sequence[str]) -> list[str]:
+    """Lines that take these keys out of `state`; of many, by the rule that the others fit."""
     if not names:
         return []
     if len(names) == 1:

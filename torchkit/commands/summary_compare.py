@@ -11,8 +11,8 @@ from torchkit.commands.compare_layers import compare_models
 from torchkit.commands.summary import Question, report_of
 from torchkit.commands.summary_run import built, propagated, refuse_wrong_guess
 from torchkit.errors import BadInput
-from torchkit.model.files import Entry, read
-from torchkit.model.keys import Key, module_paths, state_keys, unsaved_buffers
+from torchkit.model.files import read
+from torchkit.model.keys import Key, keys_of, module_paths, state_keys, unsaved_buffers
 from torchkit.model.layers import layers
 from torchkit.model.presence import need_torch
 from torchkit.model.target import names_a_file
@@ -40,32 +40,24 @@ def compared(question: Question) -> Report:
     return compare_models(one, two, names=(question.target, other), totals=(its, their))
 
 
-def _keys(file: str) -> list[Key]:
-    return [_key(entry) for entry in read(Path(file)).entries]
-
-
-def _key(entry: Entry) -> Key:
-    return Key(
-        entry.name,
-        entry.shape,
-        entry.dtype,
-        shared_with=entry.shared_with or None,
-        group=entry.group,
-    )
+def _keys(file: str) -> tuple[Key, ...]:
+    return keys_of(read(Path(file)).entries)
 
 
 def _model_and_file(target: str, file: str) -> Report:
-    entries = _keys(file)
-    if not entries:
+    contents = read(Path(file))
+    if not contents.entries:
         raise BadInput(f"{file} holds no tensors", hint="torchkit summary says what it holds")
     model = built(target)
     return compare_with_file(
         state_keys(model),
-        entries,
+        keys_of(contents.entries),
         model=type(model).__name__,
         file=Path(file).name,
         modules=module_paths(model),
         unsaved=unsaved_buffers(model),
+        path=file,
+        format=contents.format,
     )
 
 

@@ -47,6 +47,7 @@ class Meeting:
         else:
             self.folder = (system.working_folder() or Path(tempfile.gettempdir())) / f".{name}"
         self.problem = ""
+        self.is_others = False
         self.number = os.urandom(8).hex()
         self.written: Path | None = None
         self.called = -math.inf
@@ -63,8 +64,9 @@ class Meeting:
             if path is not None:
                 with contextlib.suppress(OSError):
                     path.unlink()
-        with contextlib.suppress(OSError):
-            self.folder.rmdir()  # only when it is empty
+        if not self.is_others:
+            with contextlib.suppress(OSError):
+                self.folder.rmdir()  # only when it is empty
 
     @property
     def ways(self) -> tuple[str, ...]:
@@ -81,6 +83,7 @@ class Meeting:
             self.folder.mkdir(mode=0o700)
         except FileExistsError:
             self.problem = _why_not_ours(self.folder)
+            self.is_others = bool(self.problem)
         except OSError as error:
             self.problem = (error.strerror or str(error)).lower()
 

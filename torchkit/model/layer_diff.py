@@ -266,7 +266,7 @@ def _match(one: _Node, other: _Node, above: _Node | None, pairs: dict[int, _Node
     what = [name for name, quantity in _QUANTITIES.items() if quantity(mine) != quantity(its)]
     own = [name for name in what if name not in _SUMS]
     if one.children or other.children:
-        own += [name for name, total in _SUMS.items() if _own(one, total) != _own(other, total)]
+        own += [name for name in _SUMS if _own(one, name) != _own(other, name)]
         if "output" in own and _is_a_childs(one, pairs):
             own.remove("output")
     else:
@@ -313,8 +313,18 @@ def _only_shifted(one: _Node, other: _Node, holder: _Node) -> bool:
     return is_numbered and other.layer.path.rpartition(".")[0] == holder.layer.path
 
 
-def _own(node: _Node, total: Callable[[Layer], int]) -> int:
-    return total(node.layer) - sum(total(child.layer) for child in node.children)
+def _own(node: _Node, name: str) -> int:
+    """What a layer has beside its children; a list that is never called has no FLOPs of its own."""
+    total = _SUMS[name]
+    if name == "FLOPs" and not node.layer.calls:
+        return 0
+    return total(node.layer) - sum(_of_all(child, name) for child in node.children)
+
+
+def _of_all(node: _Node, name: str) -> int:
+    if name == "FLOPs" and not node.layer.calls:
+        return sum(_of_all(child, name) for child in node.children)
+    return _SUMS[name](node.layer)
 
 
 def _is_a_childs(one: _Node, pairs: dict[int, _Node]) -> bool:

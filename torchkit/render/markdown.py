@@ -47,7 +47,7 @@ def render(report: Report, options: Options) -> str:
         *(_artifact(artifact) for artifact in report.artifacts),
         _closing(report),
         _details("facts", report.facts),
-        _details("totals", report.totals),
+        _details("totals", _legible(report.totals)),
         _version(report),
     ]
     return _joined(blocks)
@@ -151,6 +151,15 @@ def _details(name: str, values: Mapping[str, Json]) -> str:
     rows = [(prose(key), _fact(value)) for key, value in values.items()]
     table = _grid(("name", "value"), rows, (False, False))
     return f"<details><summary>{name}</summary>\n\n{table}\n\n</details>"
+
+
+def _legible(totals: Mapping[str, Json]) -> Mapping[str, Json]:
+    """Without lists of records, which are for programs: in one cell nobody reads them."""
+    return {
+        name: value
+        for name, value in totals.items()
+        if not (isinstance(value, (list, tuple)) and any(isinstance(it, Mapping) for it in value))
+    }
 
 
 def _fact(value: Json) -> str:
