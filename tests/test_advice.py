@@ -353,13 +353,40 @@ def test_companions_from_two_indexes_take_two_lines() -> None:
 
 
 def test_a_companion_without_known_pairs_comes_from_the_index_of_this_torch() -> None:
-    codec = Companion("torchcodec", "0.7.0+cu130", cuda="13.0")
+    ao = Companion("torchao", "0.7.0+cu130", cuda="13.0")
 
-    assert companion_lines([codec], Version("2.13.0+cpu")) == [
-        "pip install --force-reinstall --no-deps torchcodec "
+    assert companion_lines([ao], Version("2.13.0+cpu")) == [
+        "pip install --force-reinstall --no-deps torchao "
         "--index-url https://download.pytorch.org/whl/cpu"
     ]
-    assert "/whl/nightly/cu132" in companion_lines([codec], Version("2.16.0.dev20261120+cu132"))[0]
+    assert "/whl/nightly/cu132" in companion_lines([ao], Version("2.16.0.dev20261120+cu132"))[0]
+
+
+@pytest.mark.parametrize(
+    ("torch", "release"),
+    [("2.5.1+cpu", "0.1.1"), ("2.8.0+cpu", "0.7.0"), ("2.10.0+cpu", "0.10.0")],
+)
+def test_torchcodec_is_named_with_the_release_for_this_torch(torch: str, release: str) -> None:
+    codec = Companion("torchcodec", "0.17.0")
+
+    (line,) = companion_lines([codec], Version(torch))
+
+    assert f" torchcodec=={release} --index-url " in line
+
+
+def test_xformers_comes_from_the_index_of_a_cuda_where_its_newest_goes_with_this_torch() -> None:
+    xformers = Companion("xformers", "0.0.35", ">=2.10", "2.10.0+cu128", "12.8")
+
+    on_cuda = companion_lines([xformers], Version("2.14.1+cu130"))
+    on_cpu = companion_lines([xformers], Version("2.13.0+cpu"))
+    on_old = companion_lines([xformers], Version("2.6.0+cu124"))
+
+    assert on_cuda == [
+        "pip install --force-reinstall --no-deps xformers "
+        "--index-url https://download.pytorch.org/whl/cu130"
+    ]
+    assert on_cpu == ["install the xformers that is built for torch 2.13"]
+    assert on_old == ["install the xformers that is built for torch 2.6"]
 
 
 def test_a_package_that_would_bring_its_own_torch_is_named_in_words() -> None:

@@ -238,11 +238,44 @@ def test_what_the_loader_proves_is_part_of_that_finding() -> None:
     (other_abi,) = all_judged(
         "2.7.0+cpu",
         vision("0.21.0", "==2.6.0"),
-        extensions=(code(error="x: undefined symbol: y", missing_symbols=("y",), other_abi=True),),
+        extensions=(
+            code(
+                error="x: undefined symbol: y",
+                missing_symbols=("y",),
+                missing_of_torch=("y",),
+                missing_strings=("y",),
+                other_abi=True,
+            ),
+        ),
     )
 
     assert (broken.status, broken.part_of) == (Status.FAIL, "extension-broken")
     assert (other_abi.status, other_abi.part_of) == (Status.FAIL, "extension-abi")
+
+
+def test_a_companion_for_cuda_alone_beside_a_cpu_torch_wants_a_cuda_torch() -> None:
+    xformers = Companion("xformers", "0.0.35", ">=2.10", "2.10.0+cu128", "12.8")
+
+    (verdict,) = all_judged("2.13.0+cpu", xformers)
+
+    assert verdict.fix == (
+        "pip install --force-reinstall torch==2.13.0+cu126 "
+        "--index-url https://download.pytorch.org/whl/cu126",
+        "then pip install --force-reinstall --no-deps xformers "
+        "--index-url https://download.pytorch.org/whl/cu126",
+    )
+
+
+def test_torchcodec_goes_with_its_own_torch_until_it_goes_with_every_later_one() -> None:
+    """The table in torchcodec's README; its metadata asks for no torch."""
+    (old,) = all_judged("2.13.0+cpu", Companion("torchcodec", "0.2.0"))
+    (right,) = all_judged("2.6.0+cpu", Companion("torchcodec", "0.2.0"))
+    (later,) = all_judged("2.15.0+cpu", Companion("torchcodec", "0.12.0"))
+    (newer,) = all_judged("2.10.0+cpu", Companion("torchcodec", "0.12.0"))
+
+    assert old.message == "torchcodec 0.2.0 belongs to torch 2.6.0, here is 2.13.0+cpu"
+    assert right.status is later.status is Status.OK
+    assert newer.status is Status.FAIL
 
 
 def test_a_mismatch_of_versions_whose_code_loads_is_a_warning() -> None:

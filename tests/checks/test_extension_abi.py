@@ -36,6 +36,10 @@ def other_abi(**told: Any) -> Extension:
             "missing_symbols": NAMES,
             "missing_symbol_count": 2,
             "other_abi": True,
+            "missing_of_torch": NAMES,
+            "missing_of_torch_count": 2,
+            "missing_strings": NAMES,
+            "missing_string_count": 2,
             "uses_torch": True,
             **told,
         }
@@ -89,6 +93,20 @@ def test_a_package_that_is_no_longer_made_is_not_to_be_built_again() -> None:
 
 def test_a_mere_version_difference_is_no_matter_of_the_abi() -> None:
     assert judged(other_abi(other_abi=False)).status is Status.OK
+
+
+def test_only_names_of_torch_with_a_string_are_told_and_counted() -> None:
+    names = (*NAMES, "_ZN3c104warnEv", "avfilter_inout_free")
+
+    verdict = judged(other_abi(missing_symbols=names, missing_symbol_count=62))
+
+    assert verdict.evidence[1].value.endswith("parseSchemaOrName(…) and 1 more name")
+
+
+def test_where_the_loader_stumbles_over_another_name_first_the_abi_is_not_what_it_says() -> None:
+    names = ("avfilter_inout_free", *NAMES)
+
+    assert judged(other_abi(missing_symbols=names)).status is Status.OK
 
 
 def test_a_missing_library_comes_before_any_name() -> None:

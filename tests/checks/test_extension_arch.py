@@ -123,6 +123,24 @@ def test_a_package_that_has_a_way_without_its_kernels_is_a_warning() -> None:
     assert verdict.status is Status.WARN
 
 
+def test_kernels_for_one_kind_of_gpu_alone_are_nothing_to_put_right() -> None:
+    """torchao 0.18: _C_cutlass_90a.abi3.so and _C_mxfp8, which it takes on Hopper or Blackwell."""
+    (verdict,) = judged(*TORCHAO[1:])
+
+    assert (verdict.status, verdict.fix) == (Status.INFO, ())
+    assert verdict.message == (
+        "the kernels of torchao 0.14.1 are for GPUs of one kind alone, NVIDIA GeForce RTX 5090 "
+        "is another"
+    )
+
+
+def test_a_package_that_came_compiled_is_not_compiled_first() -> None:
+    (verdict,) = judged(VLLM_FLASH_ATTN._replace(built_here=False))
+
+    assert verdict.fix[0].startswith("take a newer release of vllm-flash-attn")
+    assert 'sources: TORCH_CUDA_ARCH_LIST="12.0+PTX" pip install' in verdict.fix[1]
+
+
 def test_each_package_is_a_finding_of_its_own() -> None:
     verdicts = judged(VLLM_FLASH_ATTN, fused("sm_70"), *XFORMERS)
 

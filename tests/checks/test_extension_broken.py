@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from torchkit.advice.extensions import readable
 from torchkit.checks.extension_broken import judge
 from torchkit.machine.facts import Companion, Extension, Unknown
 from torchkit.report import Finding, Status, Verdict
@@ -28,6 +25,7 @@ def all_judged(
         "torch_build": ("cuda" if cuda else "cpu") if torch else None,
         "companions": (),
         "python_version": Version("3.11.7"),
+        "cpu_architecture": "x86_64",
     }
     verdict = judge(extensions=extensions, **(facts | more))
     return verdict if isinstance(verdict, tuple) else (verdict,)
@@ -69,6 +67,8 @@ def without_names(*names: str, **told: Any) -> Extension:
             "error": f"{path}: undefined symbol: {names[0]}",
             "missing_symbols": names,
             "missing_symbol_count": len(names),
+            "missing_of_torch": names,
+            "missing_of_torch_count": len(names),
             "other_abi": False,
             "uses_torch": True,
             "stable_abi": False,
@@ -103,6 +103,15 @@ def test_the_other_abi_is_left_to_its_own_check() -> None:
     assert (verdict.status, verdict.applies) == (Status.SKIP, False)
 
 
+def test_what_has_to_be_loaded_before_is_said_where_nothing_is_wrong() -> None:
+    first = f"{SITE}/transformer_engine/libte.so"
+
+    verdict = judged(fine("te", f"{SITE}/te.so")._replace(loaded_first=(first,)))
+
+    assert verdict.status is Status.OK
+    assert verdict.message.endswith(", once their packages have loaded transformer_engine/libte.so")
+
+
 def test_a_file_that_could_not_be_looked_into_is_not_said_to_load() -> None:
     unreadable = Extension(f"{SITE}/ops/_C.so", "ops", unknown="its names are damaged")
 
@@ -125,7 +134,7 @@ def test_a_cuda_build_beside_a_cpu_torch_names_what_is_missing_and_its_release()
     assert verdict.message == "torchvision 0.29.2 does not fit torch 2.13.0+cpu"
     assert evidence(verdict) == {
         "would fail with": f"libc10_cuda.so: {GONE}",
-        "found": "torchvision/_C.so and 1 more need libc10_cuda.so and libtorch_cuda.so; "
+        "found": "torchvision/_C.so and 1 more need libc10_cuda.so and libtorch_cuda.so, "
         "this torch is a CPU build and has neither",
         "built for": "torch 2.15, CUDA 13.2",
     }
@@ -153,10 +162,10 @@ def test_another_version_of_torch_is_named_where_it_is_told_and_no_abi_is_blamed
 def test_many_missing_names_are_counted() -> None:
     names = [f"_ZN2at4_ops{len(it)}{it}4callEv" for it in ("one", "three", "seven", "eleven")]
 
-    verdict = judged(without_names(*names, missing_symbol_count=31))
+    verdict = judged(without_names(*names, missing_of_torch_count=31))
 
     assert evidence(verdict)["found"] == (
-        "flash_attn_2_cuda.so needs 31 names that nothing defines: at::_ops::one::call(), "
+        "flash_attn_2_cuda.so needs 31 names that this torch does not define: at::_ops::one::call(), "
         "at::_ops::three::call(), at::_ops::seven::call() and 28 more"
     )
 
@@ -178,7 +187,7 @@ def test_a_cpu_module_beside_rocm_only_names_what_is_missing() -> None:
     verdict = judged(lacking("libtorch_hip.so", package="ops"), torch="2.13.0+cu130", cuda="13.0")
 
     assert evidence(verdict)["found"] == (
-        "torchvision/_C.so needs libtorch_hip.so; this torch does not have it"
+        "torchvision/_C.so needs libtorch_hip.so, this torch does not have it"
     )
 
 
@@ -186,18 +195,42 @@ def test_a_cpu_module_beside_rocm_only_names_what_is_missing() -> None:
 
 
 def test_another_cuda_major_is_said_as_such() -> None:
-    other = lacking("libcudart.so.12", package="xformers", path=f"{SITE}/xformers/_C.so")
+    other = lacking("libcudart.so.12", package="gsplat", path=f"{SITE}/gsplat/_C.so")
 
     beside_cuda = judged(other, torch="2.14.1+cu130", cuda="13.0")
     beside_cpu = judged(other)
 
     assert beside_cuda.message == (
-        "xformers 0.29.2 is built for CUDA 12, torch 2.14.1+cu130 for CUDA 13.0"
+        "gsplat 0.29.2 is built for CUDA 12, torch 2.14.1+cu130 for CUDA 13.0"
     )
     assert beside_cpu.message == (
-        "xformers 0.29.2 is built for CUDA 12, torch 2.13.0+cpu is a CPU build"
+        "gsplat 0.29.2 is built for CUDA 12, torch 2.13.0+cpu is a CPU build"
     )
     assert beside_cuda.status is beside_cpu.status is Status.FAIL
+
+
+@pytest.mark.parametrize(
+    ("cuda", "companion", "fix"),
+    [
+        ("12", None, ["torch==2.13.0+cu126 --index-url https://download.pytorch.org/whl/cu126"]),
+        ("13", None, ["torch==2.13.0+cu132 --index-url https://download.pytorch.org/whl/cu132"]),
+        ("13", "<2.15.0,>=2.14.0", ["torch==2.14.1+cu132 --index-url"]),
+        ("11", None, ["torch==2.7.1+cu118 --index-url https://download.pytorch.org/whl/cu118"]),
+    ],
+)
+def test_a_package_for_cuda_alone_beside_a_cpu_torch_wants_a_cuda_torch(
+    cuda: str, companion: str | None, fix: list[str]
+) -> None:
+    """sgl-kernel and torch-tensorrt: reinstalling them would bring the same files."""
+    told = {"package": "sgl-kernel", "version": "0.3.21", "built_for_cuda": cuda}
+    known = (Companion("sgl-kernel", "0.3.21", companion),) if companion else ()
+
+    by_cuda = judged(lacking(f"libcudart.so.{cuda}", **told), companions=known)
+    by_torch = judged(lacking("libc10_cuda.so", **told), companions=known)
+
+    for verdict in (by_cuda, by_torch):
+        assert len(verdict.fix) == len(fix)
+        assert all(part in line for part, line in zip(fix, verdict.fix, strict=True))
 
 
 def test_a_library_of_the_same_cuda_is_missing_not_another_cuda() -> None:
@@ -231,6 +264,19 @@ def test_a_module_of_another_python_is_said_to_be_one() -> None:
         )
     )
 
+    other = judged(
+        Extension(
+            f"{SITE}/_k2.cpython-39-x86_64-linux-gnu.so",
+            "k2",
+            "1.23.4",
+            "No module named '_k2'",
+            built_for_python="3.9",
+            built_for_torch="1.13.1",
+            built_here=False,
+        )
+    )
+
+    assert other.fix[0].startswith("pip install --upgrade --no-deps k2")
     assert verdict.message == "ops 1.0 is compiled for Python 3.10, this is Python 3.11.7"
     assert evidence(verdict)["would fail with"] == "No module named 'ops._C'"
     assert verdict.fix == ("pip install --force-reinstall --no-cache-dir --no-deps ops==1.0",)
@@ -251,12 +297,37 @@ def test_a_system_that_is_too_old_for_a_module_is_told(
     assert verdict.message == f"ops 1.0 needs {version}, which this {which} does not have"
 
 
+def test_a_file_for_another_cpu_is_said_to_be_one() -> None:
+    """Where glibc says that the file is not there."""
+    told = Extension("/b/_C.so", error=f"/b/_C.so: {GONE}", built_for_machine="aarch64")
+
+    alone = judged(told)
+    of_package = judged(told._replace(package="ops", version="1.0"))
+
+    assert alone.message == "/b/_C.so is compiled for aarch64, this Python is x86_64"
+    assert alone.fix == ("build /b/_C.so for x86_64",)
+    assert of_package.fix == ("pip install --force-reinstall --no-cache-dir --no-deps ops==1.0",)
+
+
+def test_files_that_are_gone_are_installed_again() -> None:
+    gone = [
+        Extension(f"{SITE}/ops/{name}", "ops", "1.0", f"{SITE}/ops/{name}: {GONE}")
+        for name in ("_C.so", "_D.so")
+    ]
+
+    verdict = judged(*gone, fine("ops", f"{SITE}/ops/_E.so"))
+
+    assert verdict.status is Status.FAIL
+    assert verdict.message == "ops 1.0 is not whole: ops/_C.so and 1 more are gone"
+    assert verdict.fix == ("pip install --force-reinstall --no-cache-dir --no-deps ops==1.0",)
+
+
 def test_a_damaged_file_is_installed_again() -> None:
     verdict = judged(
         Extension(f"{SITE}/ops/_C.so", "ops", "1.0", f"{SITE}/ops/_C.so: file too short")
     )
 
-    assert verdict.message == "ops 1.0 cannot be loaded"
+    assert verdict.message == "ops 1.0 cannot be loaded: ops/_C.so is damaged"
     assert verdict.fix == ("pip install --force-reinstall --no-cache-dir --no-deps ops==1.0",)
 
 
@@ -281,6 +352,44 @@ def test_one_of_several_builds_for_ffmpeg_is_enough() -> None:
     assert judged(ffmpeg(4), follower, ffmpeg(6)).status is Status.FAIL
 
 
+def test_a_package_whose_other_files_load_is_told_that_it_lacks_ffmpeg() -> None:
+    """torchcodec 0.17 decodes images without FFmpeg; its VideoDecoder raises an OSError."""
+    images = Extension(f"{SITE}/torchcodec/libtorchcodec_image.so", "torchcodec", "0.7")
+
+    verdict = judged(ffmpeg(4), ffmpeg(6), images)
+
+    assert verdict.status is Status.INFO
+    assert verdict.message == (
+        "a part of torchcodec 0.7 cannot be loaded: it needs FFmpeg's libavutil.so.56 or .58, "
+        "which is not there"
+    )
+    assert verdict.fix[0] == "sudo apt install ffmpeg"
+    assert evidence(verdict)["found"] == (
+        "torchcodec/libtorchcodec_core4.so needs libavutil.so.56; "
+        "1 more file cannot be loaded either"
+    )
+
+
+def test_ffmpeg_is_not_the_cure_where_names_of_torch_are_missing_too() -> None:
+    """TorchCodec 0.2 beside torch 2.13: with FFmpeg it says `undefined symbol` instead."""
+    names = ("_ZN3c105ErrorC2ENS_14SourceLocationE",)
+    told = {"missing_of_torch": names, "missing_of_torch_count": 1, "version": "0.2.0"}
+
+    verdict = judged(ffmpeg(4)._replace(**told), ffmpeg(6)._replace(**told))
+
+    assert verdict.message == "torchcodec 0.2.0 does not fit torch 2.13.0+cpu"
+    assert evidence(verdict) == {
+        "would fail with": f"libavutil.so.56: {GONE}",
+        "found": "torchcodec/libtorchcodec_core4.so needs c10::Error::Error(…), which this torch "
+        "does not define; and libavutil.so.56; 1 more file cannot be loaded either",
+        "built for": "torch 2.6",
+    }
+    assert verdict.fix == (
+        "pip install --force-reinstall --no-deps torchcodec==0.17.0 "
+        "--index-url https://download.pytorch.org/whl/cpu",
+    )
+
+
 def test_a_package_none_of_whose_files_finds_ffmpeg_is_told_to_install_it() -> None:
     verdict = judged(ffmpeg(4), ffmpeg(6))
 
@@ -295,7 +404,10 @@ def test_what_follows_from_another_file_is_not_what_is_quoted() -> None:
     verdict = judged(follower, base)
 
     assert evidence(verdict)["would fail with"] == f"libc10_cuda.so: {GONE}"
-    assert evidence(verdict)["found"].startswith("torchvision/_C_base.so and 1 more need libc10")
+    assert evidence(verdict)["found"] == (
+        "torchvision/_C_base.so needs libc10_cuda.so, this torch is a CPU build and does not "
+        "have it; 1 more file cannot be loaded either"
+    )
 
 
 def test_every_ffmpeg_that_would_do_is_named() -> None:
@@ -311,6 +423,14 @@ def test_torchao_goes_on_without_its_code_so_that_is_a_warning() -> None:
 
     assert verdict.status is Status.WARN
     assert verdict.message.endswith("; torchao goes on without that code, more slowly")
+    assert verdict.brief == "kernels of torchao cannot be loaded"
+
+
+def test_xformers_is_imported_without_its_code_so_that_is_a_warning_too() -> None:
+    verdict = judged(lacking("libcudart.so.12", package="xformers", version="0.0.35"))
+
+    assert verdict.status is Status.WARN
+    assert verdict.brief == "kernels of xformers cannot be loaded"
 
 
 def test_a_library_beside_a_module_is_done_without_but_not_the_module_beside_a_library() -> None:
@@ -353,7 +473,9 @@ def test_what_other_files_need_is_no_mere_part() -> None:
 
 def test_a_library_that_is_missing_tells_more_than_a_name() -> None:
     """torch-npu 2.14: `import torch_npu` says libhccl.so, which its libtorch_npu.so needs."""
-    profiler = without_names("aclAppLog", path=f"{SITE}/torch_npu/lib/libnpu_profiler.so")
+    profiler = without_names(
+        "aclAppLog", path=f"{SITE}/torch_npu/lib/libnpu_profiler.so", missing_of_torch=()
+    )
     base = lacking("libhccl.so", path=f"{SITE}/torch_npu/lib/libtorch_npu.so")
     pair = [it._replace(package="torch-npu", version="2.14.0") for it in (profiler, base)]
 
@@ -430,7 +552,8 @@ def test_each_package_is_a_finding() -> None:
     [
         (
             {"package": "ops", "version": "1.2+cu121"},
-            "pip install --force-reinstall --no-cache-dir --no-build-isolation --no-deps ops==1.2",
+            "pip install --force-reinstall --no-cache-dir --no-build-isolation --no-deps "
+            "--no-binary ops ops==1.2",
         ),
         (
             {"package": "detectron2", "origin": "git+https://github.com/f/detectron2@abc"},
@@ -468,21 +591,24 @@ def test_a_package_that_came_compiled_is_not_to_be_installed_again_as_it_is() ->
     older = judged(came, companions=(Companion("ops", "1.2", "<2.13,>=2.10"),))
     newer = judged(came, companions=(Companion("ops", "1.2", ">=2.14"),))
 
-    assert unknown.fix == ("install the ops that is built for torch 2.13", compile_it)
+    about_then = "take the ops of about 2026-07, the time of torch 2.13: pip index versions ops"
+    assert unknown.fix == (about_then, compile_it)
     assert older.fix == (
         "pip install --upgrade --no-deps ops   if a newer release is built for torch 2.13",
         compile_it,
     )
-    assert (
-        newer.fix[0] == "install the ops that is built for torch 2.13; this one is for torch>=2.14"
-    )
+    assert newer.fix == (about_then, compile_it)
 
 
 def test_a_file_beside_no_torch_says_so() -> None:
-    verdict = judged(lacking("libc10.so", package=None, path="/b/_C.so"), torch=None)
+    alone = lacking("libc10.so", package=None, path="/b/_C.so")
+
+    verdict = judged(alone, torch=None)
+    told = judged(alone._replace(built_for_torch="2.6"), torch=None)
 
     assert verdict.message == "/b/_C.so needs torch, which is not installed"
-    assert verdict.fix == ("install a torch that fits this machine",)
+    assert verdict.fix == ("install the torch that /b/_C.so was built against",)
+    assert told.fix == ("pip install torch==2.6",)
 
 
 def test_a_file_that_has_nothing_to_do_with_torch_needs_no_torch() -> None:
@@ -502,51 +628,3 @@ def test_states_of_the_facts(finding: Callable[..., Finding]) -> None:
     assert (unknown.status, unknown.verdict.applies) == (Status.SKIP, True)
     assert alone.status is Status.FAIL
     assert "this torch" in alone.verdict.message
-
-
-@pytest.mark.parametrize(
-    ("symbol", "words"),
-    [
-        ("_ZN5torch3jit17parseSchemaOrNameERKSsb", "torch::jit::parseSchemaOrName(…)"),
-        ("_ZN3c105ErrorC2ENS_14SourceLocationE", "c10::Error::Error(…)"),
-        ("_ZN3c105ErrorD1Ev", "c10::Error::~Error()"),
-        ("_ZNK2at10TensorBase5layerEv", "at::TensorBase::layer()"),
-        ("_ZTVN5torch8autograd4NodeE", "vtable of torch::autograd::Node"),
-        ("_ZTIN3c105ErrorE", "type information of c10::Error"),
-        ("_ZN3c1019UndefinedTensorImpl10_singletonE", "c10::UndefinedTensorImpl::_singleton"),
-        ("_Z16THPVariable_WrapN2at10TensorBaseE", "THPVariable_Wrap(…)"),
-        ("_ZNK2at10TensorBase8data_ptrIfEEPT_v", "at::TensorBase::data_ptr<…>(…)"),
-        ("_ZN3c10lsERSoRKNS_6DeviceE", "_ZN3c10lsERSoRKNS_6DeviceE"),
-        ("aoti_torch_get_dim", "aoti_torch_get_dim"),
-        ("_ZN99x", "_ZN99x"),
-        ("_ZN0E", "_ZN0E"),
-        ("_Z", "_Z"),
-        ("", ""),
-    ],
-)
-def test_a_name_is_made_readable_where_that_is_plain(symbol: str, words: str) -> None:
-    assert readable(symbol) == words
-
-
-@pytest.mark.skipif(shutil.which("c++filt") is None, reason="needs c++filt of binutils")
-@pytest.mark.parametrize(
-    "symbol",
-    [
-        "_ZN5torch3jit17parseSchemaOrNameERKSsb",
-        "_ZN3c105ErrorC2ENS_14SourceLocationE",
-        "_ZN3c105ErrorD1Ev",
-        "_ZNK2at10TensorBase5layerEv",
-        "_ZTVN5torch8autograd4NodeE",
-        "_ZN3c1019UndefinedTensorImpl10_singletonE",
-        "_Z16THPVariable_WrapN2at10TensorBaseE",
-        "_ZN3c103f32Ev",
-    ],
-)
-def test_a_readable_name_is_that_of_the_linkers_tool(symbol: str) -> None:
-    told = subprocess.run(
-        ["c++filt", symbol], capture_output=True, text=True, timeout=60, check=True
-    ).stdout.strip()
-
-    name, bracket, rest = told.removesuffix(" const").partition("(")
-    shown = "()" if rest == ")" else "(…)" if bracket else ""
-    assert readable(symbol) == name.replace("vtable for ", "vtable of ") + shown

@@ -6,18 +6,21 @@ from collections.abc import Callable
 from typing import Any
 
 from torchkit.checks.torch_missing import judge
-from torchkit.machine.facts import Install, Unknown
+from torchkit.machine.facts import Extension, Install, Unknown
 from torchkit.report import Finding, Status, Verdict
 from torchkit.versions import Version
 
 
-def judged(version: str | None, dependents: Any) -> Verdict:
+def judged(
+    version: str | None, dependents: Any, extensions: tuple[Extension, ...] | None = None
+) -> Verdict:
     return judge(
         torch_version=Version(version) if version else None,
         torch_dependents=dependents,
         torch_installs=(),
         torch_shadows=(),
         python_executable="/env/bin/python",
+        extensions=extensions,
     )
 
 
@@ -32,6 +35,16 @@ def test_missing_torch_fails_where_a_package_asks_for_it() -> None:
 def test_missing_torch_is_only_worth_saying_where_nothing_asks_for_it() -> None:
     assert judged(None, ()).status is Status.INFO
     assert judged(None, Unknown("unreadable")).status is Status.INFO
+
+
+def test_a_file_that_was_asked_about_asks_for_torch_too() -> None:
+    files = (Extension("/b/plain.so", uses_torch=False), Extension("/b/_C.so", uses_torch=True))
+
+    verdict = judged(None, (), files)
+
+    assert verdict.status is Status.INFO
+    assert verdict.message.endswith(", and /b/_C.so needs it")
+    assert verdict.fix == ("install the torch that /b/_C.so was built against",)
 
 
 def test_an_installed_torch_is_fine_whoever_asks() -> None:

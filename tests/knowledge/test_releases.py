@@ -161,6 +161,8 @@ def test_a_build_without_the_gil_has_its_own_wheels() -> None:
         ("torchvision", "2.99.0", ()),
         ("torchvision", "2.13.0a0+git1234567", ()),
         ("xformers", "2.13.0", ()),
+        ("torchcodec", "2.6.0", ("0.2.0", "0.2.1")),
+        ("torchcodec", "2.3.1", ()),
     ],
 )
 def test_companions_go_with_the_torch_their_metadata_asks_for(
@@ -177,6 +179,12 @@ def test_companions_go_with_the_torch_their_metadata_asks_for(
         ("triton", "3.0.0", ("2.4.0", "2.4.1")),
         ("triton", "3.8.4", ("2.14.0", "2.14.1")),
         ("triton", "3.80.0", ()),
+        ("torchcodec", "0.5", ("2.7.0", "2.7.1")),
+        (
+            "torchcodec",
+            "0.13.0+cu130",
+            ("2.11.0", "2.12.0", "2.12.1", "2.13.0", "2.14.0", "2.14.1", "2.15.0"),
+        ),
         ("torchvision", "0.99.0", ()),
         ("torchvision", "0.28.0a0", ()),
     ],

@@ -110,14 +110,21 @@ class Place:
         return self.lib / name
 
     def install(
-        self, name: str, *files: str, version: str = "1.0", record: str | None = None
+        self,
+        name: str,
+        *files: str,
+        version: str = "1.0",
+        record: str | None = None,
+        requires: Sequence[str] = (),
     ) -> Path:
         """A distribution's metadata with these files in its RECORD."""
         folder = self.site / f"{name}-{version}.dist-info"
         folder.mkdir()
         lines = [f"{file},sha256=x,1" for file in files]
         (folder / "RECORD").write_text(record if record is not None else "\n".join(lines))
-        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\n")
+        header = f"Metadata-Version: 2.1\nName: {name}\n"
+        header += "".join(f"Requires-Dist: {it}\n" for it in requires)
+        (folder / "METADATA").write_text(header)
         return folder
 
     def interpreter(self) -> Interpreter:
@@ -151,18 +158,23 @@ class Place:
         assert isinstance(extension, Extension)
         return extension
 
-    def really_load(self, path: Path | str) -> str | None:
-        """What `ctypes.CDLL` says of it once this torch is loaded; None when it loads."""
+    def really_load(self, path: Path | str, *, first: Sequence[Path] = ()) -> str | None:
+        """What `ctypes.CDLL` says of it once this torch is loaded; None when it loads.
+
+        `first` are loaded before, with RTLD_GLOBAL, as a package's Python code would.
+        """
         code = (
             "import ctypes, sys\n"
-            "deps, module, path = sys.argv[1:]\n"
+            "deps, module, path, *first = sys.argv[1:]\n"
             "ctypes.CDLL(deps, mode=ctypes.RTLD_GLOBAL); ctypes.CDLL(module)\n"
+            "for it in first: ctypes.CDLL(it, mode=ctypes.RTLD_GLOBAL)\n"
             "try: ctypes.CDLL(path)\n"
             "except OSError as error: print(error)\n"
         )
         module = self.site / "torch" / f"_C.{TAG}.so"
         child = subprocess.run(
-            [sys.executable, "-c", code, self.library("libtorch_global_deps.so"), module, path],
+            [sys.executable, "-c", code, self.library("libtorch_global_deps.so"), module, path]
+            + [str(it) for it in first],
             env={**self.environ},
             capture_output=True,
             text=True,
@@ -361,7 +373,8 @@ def test_what_other_packages_bring_is_not_missing_along_a_chain_of_builds(place:
     place.install("core", "core/lib/libcore.so")
     for name in ("inner", "outer"):
         files = [f"{name}/torch-{release}/lib/lib{name}.so" for release in ("2.3", "2.13")]
-        place.install(name, *files)
+        requires = {"inner": ["core>=1"], "outer": ["inner", "torch"]}[name]
+        place.install(name, *files, requires=requires)
 
     told = {it.path.removeprefix(f"{place.site}/"): it for it in place.fact()}
 
@@ -372,6 +385,46 @@ def test_what_other_packages_bring_is_not_missing_along_a_chain_of_builds(place:
         "outer/torch-2.13": True,
     }
     assert told["outer/torch-2.3/lib/libouter.so"].missing_library == "libinner.so"
+    inner, core = (str(place.site / it) for it in ("inner/torch-2.13/lib/libinner.so", base))
+    assert told["outer/torch-2.13/lib/libouter.so"].loaded_first == (core, inner)
+
+
+def test_what_one_package_loads_is_not_there_for_the_next(place: Place) -> None:
+    """Two packages with a module each, of which only the first has the library that both need."""
+    c10 = place.library("libc10.so")
+    shared = compiled(place.site / "apkg/libshared_x.so", defines=["shared"])
+    paths = {
+        name: compiled(place.site / name / "_C.so", uses=["shared"], needs=[shared, c10])
+        for name in ("apkg", "bpkg")
+    }
+    place.install("apkg", "apkg/libshared_x.so", "apkg/_C.so")
+    place.install("bpkg", "bpkg/_C.so")
+
+    told = {it.package: it for it in place.fact()}
+
+    assert place.really_load(paths["apkg"], first=[shared]) is None
+    assert (told["apkg"].error, told["apkg"].loaded_first) == (None, (str(shared),))
+    assert told["bpkg"].error == place.really_load(paths["bpkg"])
+    assert told["bpkg"].missing_library == "libshared_x.so"
+
+
+def test_names_of_a_package_that_is_required_are_not_missing_only_there(place: Place) -> None:
+    """As transformer-engine-torch uses libtransformer_engine.so of transformer-engine-cu12."""
+    core = compiled(place.site / "core/libcore.so", defines=["core_function"])
+    c10 = place.library("libc10.so")
+    for name in ("friend", "stranger"):
+        compiled(place.site / f"{name}/_C.so", uses=["core_function"], needs=[c10])
+    place.install("core", "core/libcore.so")
+    place.install("middle", requires=["core==1.0"])
+    place.install("friend", "friend/_C.so", requires=["middle[cu13] ; python_version > '3'"])
+    place.install("stranger", "stranger/_C.so")
+
+    told = {it.package: it for it in place.fact()}
+
+    assert place.really_load(place.site / "friend/_C.so", first=[core]) is None
+    assert (told["friend"].error, told["friend"].loaded_first) == (None, (str(core),))
+    assert told["stranger"].error == place.really_load(place.site / "stranger/_C.so")
+    assert told["stranger"].missing_symbols == ("core_function",)
 
 
 @pytest.mark.parametrize("name", ["libcudart.so.11.0", "libtorch_cuda.so"])
@@ -487,10 +540,104 @@ def test_a_list_with_quotes_and_commas_is_read_as_csv(place: Place) -> None:
     assert place.only().path == str(place.site / name)
 
 
-def test_a_file_that_is_listed_and_gone_is_no_extension(place: Place) -> None:
-    place.install("ops", "ops/_C.so", "../../../outside/_C.so")
+def test_a_file_that_is_listed_and_gone_is_told_where_its_package_needs_torch(
+    place: Place,
+) -> None:
+    files = ("_C.so", "../../../outside/_C.so")
+    place.install("ops", f"ops/{files[0]}", files[1], requires=["numpy", "torch>=2"])
+    place.install("torchvision", f"torchvision/{files[0]}")
+    place.install("other", f"other/{files[0]}", requires=["torch ; extra == 'nn'", "torchdata"])
 
-    assert place.fact() == ()
+    told = {it.package: it for it in place.fact()}
+
+    assert set(told) == {"ops", "torchvision"}
+    for name, extension in told.items():
+        path = place.site / name / "_C.so"
+        assert extension.path == str(path)
+        assert extension.error == place.really_load(path)
+        assert extension.missing_library is None
+
+
+@pytest.mark.parametrize("size", [0, 20, 100, 900, 5000, -1])
+def test_a_file_that_is_cut_off_is_told_where_its_package_needs_torch(
+    place: Place, size: int
+) -> None:
+    whole = module(place, place.site / "ops/_C.so").read_bytes()
+    (place.site / "other").mkdir()
+    for name in ("ops", "other"):
+        (place.site / name / "_C.so").write_bytes(whole[:size])
+    place.install("ops", "ops/_C.so", requires=["torch"])
+    place.install("other", "other/_C.so")
+
+    told = [it for it in place.fact() if it.package == "ops"]
+
+    (extension,) = told
+    assert extension.error is not None or extension.unknown is not None or size == -1
+    if 0 <= size <= 100:
+        assert extension.error == place.really_load(place.site / "ops/_C.so")
+
+
+def test_texts_and_files_of_other_systems_are_not_taken_for_damaged_ones(place: Place) -> None:
+    (place.site / "ops").mkdir()
+    contents = {
+        "script.so": b"/* GNU ld script */\nINPUT(libtorch.so)\n",
+        "windows.so": b"MZ\x90\0\x03",
+        "mac.so": b"\xcf\xfa\xed\xfe\x07\0",
+        "zeros.so": b"\0" * 5000,
+        "lfs.so": b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n",
+    }
+    for name, content in contents.items():
+        (place.site / "ops" / name).write_bytes(content)
+    place.install("ops", *(f"ops/{name}" for name in contents), requires=["torch"])
+
+    told = {Path(it.path).name: it.error for it in place.fact()}
+
+    assert set(told) == {"zeros.so", "lfs.so"}
+    assert told == {name: place.really_load(place.site / "ops" / name) for name in told}
+
+
+def test_names_of_torch_are_looked_for_though_a_library_of_another_kind_is_missing(
+    place: Place,
+) -> None:
+    """As torchcodec 0.2 lacks FFmpeg, and this torch lacks names of its own."""
+    c10 = place.library("libc10.so")
+    film = compiled(place.site / "gone/libavutil.so.56", defines=["film"])
+    uses = {"old": ["film", CHECK_OLD, WARN], "new": ["film", CHECK_NEW, WARN]}
+    for name, names in uses.items():
+        compiled(place.site / name / "_C.so", uses=names, needs=[film, c10])
+        place.install(name, f"{name}/_C.so")
+    film.rename(place.site / "libavutil.so.56.put-aside")
+
+    told = {it.package: it for it in place.fact()}
+
+    for name in uses:
+        assert told[name].error == place.really_load(place.site / name / "_C.so")
+        assert told[name].missing_library == "libavutil.so.56"
+    assert told["old"].missing_of_torch == told["old"].missing_strings == (CHECK_OLD,)
+    assert told["new"].missing_of_torch == ()
+
+
+def test_a_file_for_another_cpu_says_for_which(place: Place, tmp_path: Path) -> None:
+    path = module(place, tmp_path / "_C.so")
+    data = bytearray(path.read_bytes())
+    own = int.from_bytes(data[18:20], "little")
+    data[18:20] = (183 if own != 183 else 62).to_bytes(2, "little")
+    path.write_bytes(data)
+
+    extension = place.only(str(path))
+
+    assert extension.error == place.really_load(path)
+    assert extension.built_for_machine == ("aarch64" if own != 183 else "x86_64")
+
+
+def test_a_file_that_is_asked_for_is_told_though_one_for_this_python_lies_beside_it(
+    place: Place, tmp_path: Path
+) -> None:
+    c10 = place.library("libc10.so")
+    other = compiled(tmp_path / f"_C.{OTHER_TAG}.so", defines=["PyInit__C"], needs=[c10])
+    compiled(tmp_path / "_C.so", defines=["PyInit__C"], needs=[c10])
+
+    assert place.only(str(other)).built_for_python == "3.7m"
 
 
 def test_a_file_under_two_names_is_told_once(place: Place) -> None:

@@ -1,4 +1,4 @@
-"""What stands between a compiled module and this torch, in words, and what puts it right."""
+"""What stands between a compiled module and this torch, in words. What cures it: extension_cures.py."""
 
 from __future__ import annotations
 
@@ -6,23 +6,16 @@ import re
 from collections.abc import Iterable, Sequence
 from enum import Enum
 
-from torchkit.advice.lines import (
-    BUILT_ON_THE_SPOT,
-    BY_VARIANT,
-    FITTING_TORCH,
-    PAIRED,
-    PYG,
-    companion_lines,
-)
 from torchkit.advice.variants import meant, names_torch, torchs
 from torchkit.knowledge.compat import torch_for_companion
-from torchkit.machine.facts import Companion, Extension
+from torchkit.machine.facts import Extension
 from torchkit.versions import Version, as_version
 
 
 class Cause(Enum):
     """Why a compiled module cannot be loaded."""
 
+    MACHINE = "it is compiled for another kind of CPU"
     PYTHON = "it is compiled for another Python"
     ABI = "its names of torch carry the std::string of the other C++ ABI"
     TORCH_LIBRARY = "it needs a library that this torch does not have"
@@ -32,6 +25,7 @@ class Cause(Enum):
     TORCH_SYMBOL = "it needs a name that this torch does not define"
     OTHER_SYMBOL = "it needs a name that nothing defines"
     SYSTEM_VERSION = "it needs a newer C or C++ library"
+    GONE = "it is installed, and not there"
     UNREADABLE = "the loader refuses the file itself"
 
 
@@ -41,15 +35,16 @@ _CUDA_LIBRARY = re.compile(
     r"lib(cudart|cublas|cublasLt|cudnn\w*|cufft\w*|cufile|cupti|curand|cusolver\w*|cusparse\w*"
     r"|nccl|nvJitLink|nvjpeg|npp\w+|nvrtc|nvrtc-builtins|nvshmem_host|nvToolsExt)[.-]"
 )
-_TORCH_SYMBOL = re.compile(
-    r"_ZT?[VIS]?NK?(3c10|2at|5torch|6caffe2)|_Z\d+THP|THP|aoti_torch_|torch_\w+$"
-)
+_FFMPEG_LIBRARY = re.compile(r"lib(av|sw|postproc)\w+\.so")
+_NOT_THERE = "cannot open shared object file: No such file or directory"
 _SYSTEM_VERSION = re.compile(r"version `((GLIBC|GLIBCXX|CXXABI)_([\d.]+))' not found")
 
 
 def cause_of(one: Extension) -> Cause:
     """Why this module cannot be loaded; it has an error."""
     error, library = one.error or "", one.missing_library
+    if one.built_for_machine is not None:
+        return Cause.MACHINE
     if one.built_for_python is not None:
         return Cause.PYTHON
     if system_version(one) is not None:
@@ -59,15 +54,26 @@ def cause_of(one: Extension) -> Cause:
             return Cause.DRIVER
         if _TORCH_LIBRARY.match(library):
             return Cause.TORCH_LIBRARY
-        return Cause.CUDA_LIBRARY if _CUDA_LIBRARY.match(library) else Cause.OTHER_LIBRARY
+        if _CUDA_LIBRARY.match(library):
+            return Cause.CUDA_LIBRARY
+        return Cause.TORCH_SYMBOL if one.missing_of_torch else Cause.OTHER_LIBRARY
     if one.missing_symbols:
-        if one.other_abi:
+        if one.other_abi and one.missing_symbols[0] in one.missing_of_torch:
             return Cause.ABI
-        torchs = any(map(_TORCH_SYMBOL.match, one.missing_symbols))
-        return Cause.TORCH_SYMBOL if torchs else Cause.OTHER_SYMBOL
+        return Cause.TORCH_SYMBOL if one.missing_of_torch else Cause.OTHER_SYMBOL
     if "undefined symbol" in error:
         return Cause.OTHER_SYMBOL
-    return Cause.UNREADABLE
+    return Cause.GONE if error == f"{one.path}: {_NOT_THERE}" else Cause.UNREADABLE
+
+
+def is_torchs(library: str) -> bool:
+    """Whether a library comes with torch, of any build."""
+    return _TORCH_LIBRARY.match(library) is not None
+
+
+def is_ffmpegs(library: str | None) -> bool:
+    """Whether a library is one of FFmpeg's."""
+    return _FFMPEG_LIBRARY.match(library or "") is not None
 
 
 def system_version(one: Extension) -> str | None:
@@ -148,12 +154,31 @@ def loads(group: Sequence[Extension], torch_version: Version | None = None) -> b
     return bool(files) and all(one.error is None and one.unknown is None for one in files)
 
 
-GOES_ON_WITHOUT = ("torchao",)
-"""Packages that do their work without compiled code that cannot be loaded, more slowly
-(torchao/__init__.py). Not those that are imported without it, and fail at their first operator."""
+GOES_ON_WITHOUT = {
+    "torchao": "torchao goes on without that code, more slowly",
+    "xformers": "xformers is imported without that code, and lacks its operators",
+}
+"""Packages that warn and go on where their compiled code cannot be loaded (torchao/__init__.py,
+xformers/_cpp_lib.py): their code in Python and Triton works."""
 
 _RANK = {Cause.OTHER_LIBRARY: 1, Cause.OTHER_SYMBOL: 2, Cause.DRIVER: 3}
 """A name that nothing defines is often one of a library that another file lacks (torch-npu)."""
+
+
+def without_ffmpeg(group: Sequence[Extension], torch_version: Version | None) -> list[Extension]:
+    """The files of a package that lack FFmpeg, where it has no build for the FFmpeg that is here."""
+    files = meant(group, torch_version)
+    loading = {_kind(one) for one in files if one.error is None}
+    return [
+        one
+        for one in files
+        if one.error is not None and is_ffmpegs(one.missing_library) and _kind(one) not in loading
+    ]
+
+
+def _kind(one: Extension) -> str:
+    """`libtorchcodec_core#.so`, of which there is one for each FFmpeg."""
+    return re.sub(r"\d+", "#", _name(one))
 
 
 def _is_done_without(one: Extension, files: Sequence[Extension]) -> bool:
@@ -200,9 +225,19 @@ def files(group: Sequence[Extension]) -> str:
     return f"{short(group[0].path)}{more}"
 
 
-def needs(group: Sequence[Extension]) -> str:
-    """`torchvision/_C.so and 1 more need`."""
-    return f"{files(group)} need{'s' if len(group) == 1 else ''}"
+def needs(group: Sequence[Extension], what: str) -> str:
+    """`torchvision/_C.so and 1 more need libfoo.so; 2 more files cannot be loaded either`.
+
+    `what` is what the first of them needs; those count with it that need the same.
+    """
+    alike = [it for it in group if _lacking(it) == _lacking(group[0])]
+    others = len(group) - len(alike)
+    rest = f"; {others} more file{'s' * (others > 1)} cannot be loaded either" if others else ""
+    return f"{files(alike)} need{'s' if len(alike) == 1 else ''} {what}{rest}"
+
+
+def _lacking(one: Extension) -> tuple[object, ...]:
+    return one.missing_library, one.missing_libraries, one.missing_symbols, one.missing_symbol_count
 
 
 def joined(names: Sequence[str]) -> str:
@@ -210,42 +245,10 @@ def joined(names: Sequence[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
 
 
-def readable(symbol: str) -> str:
-    """A C++ name without its arguments: `torch::jit::parseSchemaOrName(…)`.
-
-    What is not plainly a name in namespaces stays as the linker writes it
-    (https://itanium-cxx-abi.github.io/cxx-abi/abi.html#mangling).
-    """
-    start = re.match(r"_Z(T[VIS])?(NK?)?", symbol)
-    if start is None:
-        return symbol
-    what = {"TV": "vtable of ", "TI": "type information of ", "TS": "type name of "}
-    parts, rest, nested = [], symbol[start.end() :], start[2] is not None
-    while match := re.match(r"\d+", rest):
-        length = int(match[0]) if len(match[0]) < 5 else 0
-        name = rest[match.end() : match.end() + length]
-        if not length or len(name) < length:
-            return symbol
-        parts.append(name)
-        rest = rest[match.end() + length :]
-        if not nested:
-            break
-    if nested and parts and (special := re.match(r"[CD][0-5]", rest)):
-        parts.append(parts[-1] if special[0][0] == "C" else f"~{parts[-1]}")
-        rest = rest[2:]
-    if not parts or (nested and not rest.startswith(("E", "I"))):
-        return symbol
-    if rest.startswith("I"):
-        parts[-1] += "<…>"
-    takes_nothing = rest == ("Ev" if nested else "v")
-    call = "" if start[1] or len(rest) <= nested else "()" if takes_nothing else "(…)"
-    return f"{what.get(start[1] or '', '')}{'::'.join(parts)}{call}"
-
-
 def built_for(one: Extension) -> str:
     """`torch 2.5.1, CUDA 12.4, Python 3.10`, as far as the file, its package or its pairs tell."""
     torch, version = one.built_for_torch, as_version(one.version)
-    if not torch and not one.stable_abi and one.package in PAIRED and version is not None:
+    if not torch and not one.stable_abi and one.package and version is not None:
         series = {".".join(it.split(".")[:2]) for it in torch_for_companion(one.package, version)}
         torch = series.pop() if len(series) == 1 else None  # some go with two
     parts = [
@@ -254,98 +257,3 @@ def built_for(one: Extension) -> str:
         f"Python {one.built_for_python}" if one.built_for_python else "",
     ]
     return ", ".join(part for part in parts if part)
-
-
-# --- what to do
-
-
-def again(one: Extension, companion: Companion | None, torch_version: Version) -> list[str]:
-    """What puts a build of the package in place that fits this torch, the likeliest first."""
-    if one.package is None:
-        return [f"build {one.path} again, against torch {torch_version}"]
-    ended = ended_line(one.package)
-    if ended is not None:
-        return [ended]
-    if one.origin is None and one.package in _WITH_BUILDS:
-        known = companion or Companion(one.package, one.version or "")
-        return companion_lines([known], torch_version)
-    if one.origin is None and companion is not None and one.package in _BUILT_ELSEWHERE:
-        return companion_lines([companion], torch_version)
-    if one.origin is None and one.built_here is False:
-        return _other_release(one, companion, torch_version)
-    return [rebuild_line(one)]
-
-
-def _other_release(
-    one: Extension, companion: Companion | None, torch_version: Version
-) -> list[str]:
-    """For a package that came compiled: the same release again would bring the same files."""
-    asked = companion.requires_torch if companion is not None else None
-    if _is_for_older(one, asked, torch_version):
-        upgrade = f"pip install --upgrade --no-deps {one.package}"
-        first = f"{upgrade}   if a newer release is built for torch {torch_version.series}"
-    else:
-        (first,) = companion_lines([companion or Companion(f"{one.package}", "")], torch_version)
-    return [first, f"or, {source_line(one)}"]
-
-
-def _is_for_older(one: Extension, asked: str | None, torch_version: Version) -> bool:
-    """Whether it is known that the package was made for older releases of torch."""
-    bounds = re.findall(r"(?:==|<=?|~=)\s*(\d+(?:\.\d+)*)", asked or "")
-    told = [as_version(text) for text in (one.built_for_torch, *bounds)]
-    return any(it is not None and it <= Version(torch_version.series) for it in told)
-
-
-def ended_line(package: str) -> str | None:
-    """What to do about a package that is no longer made; None for any other."""
-    ended = _ENDED.get(package)
-    if ended is None:
-        return None
-    return f"pip uninstall -y {package}   its last release is for torch {ended}"
-
-
-_ENDED = {"torchtext": "2.3"}
-"""Packages that are no longer made: the torch of their last release (torchtext's README)."""
-
-_WITH_BUILDS = (*PAIRED, *BUILT_ON_THE_SPOT, *PYG, *BY_VARIANT)
-_BUILT_ELSEWHERE = ("xformers", "vllm", "torch-tensorrt", "flash-attn-3", "natten")
-"""Packages of which an index has a build for each torch: to compile them takes hours."""
-
-
-def rebuild_line(one: Extension) -> str:
-    """The pip line that compiles a package again, against the torch that is installed."""
-    if one.origin is not None and one.origin.startswith("/"):
-        tree = f'"{one.origin}"' if " " in one.origin else one.origin
-        return f"pip install --no-build-isolation --no-deps -e {tree}"
-    what = f"'{one.origin}'" if one.origin is not None else _pinned(one)
-    return f"pip install --force-reinstall --no-cache-dir --no-build-isolation --no-deps {what}"
-
-
-def source_line(one: Extension) -> str:
-    """The pip line that compiles a package which came compiled. Not every one has sources there."""
-    options = f"--no-binary {one.package} --no-build-isolation --force-reinstall --no-deps"
-    return f"where the index has its sources: pip install {options} {one.package}"
-
-
-def compile_line(one: Extension) -> str:
-    """What compiles an installed package again on this machine."""
-    came_compiled = one.origin is None and one.built_here is False
-    return source_line(one) if came_compiled else rebuild_line(one)
-
-
-def reinstall_line(one: Extension) -> str:
-    """The pip line that puts the same release in place again, for this Python."""
-    if one.origin is not None:
-        return rebuild_line(one)
-    return f"pip install --force-reinstall --no-cache-dir --no-deps {_pinned(one)}"
-
-
-def _pinned(one: Extension) -> str:
-    version = as_version(one.version)
-    return f"{one.package}=={version.public}" if version is not None else str(one.package)
-
-
-def newer_torch(companion: Companion | None) -> str:
-    """The fix where a module of the stable ABI needs a newer torch than this."""
-    asked = companion.requires_torch if companion is not None else None
-    return f"pip install 'torch{asked.replace(' ', '')}'" if asked else FITTING_TORCH

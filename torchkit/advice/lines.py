@@ -311,16 +311,33 @@ def companion_lines(companions: Sequence[Companion], torch_version: Version) -> 
             steps.append(
                 f"{again} {one.name} -f https://data.pyg.org/whl/torch-{torch_version}.html"
             )
-        elif one.name in BY_VARIANT and not one.requires_torch:
+        elif _is_on_the_index(one, torch_version):
             by_index.setdefault(_index(torch_version), []).append(one.name)
         else:
-            asked = f"; this one is for torch{one.requires_torch}" if one.requires_torch else ""
+            asked = f"; this one is for torch{one.requires_torch}" if _is_bound(one) else ""
             steps.append(
                 f"install the {one.name} that is built for torch {torch_version.series}{asked}"
             )
     steps = [f"{again} {' '.join(names)}{index}" for index, names in by_index.items()] + steps
     return [step if number == 0 else f"then {step}" for number, step in enumerate(steps)]
 
+
+def _is_bound(one: Companion) -> bool:
+    """Whether its metadata names the newest torch that it goes with."""
+    return re.search(r"==|~=|<", one.requires_torch or "") is not None
+
+
+def _is_on_the_index(one: Companion, torch_version: Version) -> bool:
+    """Whether the newest release there goes with this torch."""
+    if one.name in BY_CUDA:
+        is_cuda = (torch_version.local or "").startswith("cu")
+        return is_cuda and torch_version >= BY_CUDA[one.name]
+    return one.name in BY_VARIANT and not one.requires_torch
+
+
+BY_CUDA = {"xformers": Version("2.10")}
+"""Companions that PyTorch's indexes have for each CUDA, none for the CPU, and the first torch that
+their newest releases go with, as with every later one (xformers' README, "Installing xFormers")."""
 
 BY_VARIANT = ("torchcodec", "torchao", "torchrec", "fbgemm-gpu")
 """Companions that PyTorch's indexes have too, a build for each CUDA and one for the CPU; which

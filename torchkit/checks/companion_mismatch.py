@@ -22,8 +22,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from torchkit.advice.extensions import GOES_ON_WITHOUT, ended_line, judged_by, loads
-from torchkit.advice.lines import PAIRED, companion_lines
+from torchkit.advice.extension_cures import companion_cures
+from torchkit.advice.extensions import GOES_ON_WITHOUT, judged_by, loads
+from torchkit.advice.lines import PAIRED
 from torchkit.knowledge.compat import companion_for, torch_for_companion
 from torchkit.machine.facts import Companion, Extension, Unknown
 from torchkit.report import (
@@ -108,8 +109,10 @@ def judge(
     troubles.sort(key=lambda it: it.status is Status.FAIL, reverse=True)
     told_elsewhere = [it for it in troubles if it.told_by]
     others = [it for it in troubles if not it.told_by]
-    parts = (replace(_verdict([it], torch_version), part_of=it.told_by) for it in told_elsewhere)
-    return (*parts, *([_verdict(others, torch_version)] if others else []))
+    parts = (
+        replace(_verdict([it], torch_version, flavour), part_of=it.told_by) for it in told_elsewhere
+    )
+    return (*parts, *([_verdict(others, torch_version, flavour)] if others else []))
 
 
 def _by_its_code(trouble: Trouble, files: list[Extension], torch_version: Version) -> Trouble:
@@ -124,14 +127,13 @@ def _by_its_code(trouble: Trouble, files: list[Extension], torch_version: Versio
     return replace(trouble, status=Status.WARN, message=message, error="")
 
 
-def _verdict(troubles: list[Trouble], torch_version: Version) -> Verdict:
+def _verdict(troubles: list[Trouble], torch_version: Version, flavour: str | None) -> Verdict:
     first = troubles[0]
     evidence = [Evidence(WOULD_FAIL_WITH, first.error)] if first.error else []
     for it in troubles:
         evidence += [Evidence("found", it.found), Evidence("needed", it.needed)]
     wrong = [it.companion for it in troubles if it.name != "triton"]
-    fix = [line for it in wrong if (line := ended_line(it.name)) is not None]
-    fix += companion_lines([it for it in wrong if ended_line(it.name) is None], torch_version)
+    fix = companion_cures(wrong, torch_version, is_cpu_torch=flavour == "cpu")
     fix += [_triton_fix(it) for it in troubles if it.name == "triton"]
     more = f" (and {', '.join(it.name for it in troubles[1:])})" if len(troubles) > 1 else ""
     build = fail if first.status is Status.FAIL else warn
@@ -310,7 +312,7 @@ def _wrong_pair(one: Companion, torch_version: Version) -> Trouble | None:
     ABI; one that is older than its own torch cannot be right.
     """
     version = as_version(one.version)
-    if one.name not in PAIRED or version is None:
+    if one.name not in FIRST_UNPINNED or version is None:
         return None
     made_for = torch_for_companion(one.name, version)
     if not made_for or any(_same_series(text, torch_version) for text in made_for):
@@ -332,8 +334,12 @@ def _wrong_pair(one: Companion, torch_version: Version) -> Trouble | None:
     )
 
 
-FIRST_UNPINNED = {"torchvision": Version("0.29.1"), "torchaudio": Version("2.11.0")}
-"""First releases that no longer pin torch exactly (their METADATA; see domain_pins in the facts)."""
+FIRST_UNPINNED = {
+    "torchvision": Version("0.29.1"),
+    "torchaudio": Version("2.11.0"),
+    "torchcodec": Version("0.12.0"),
+}
+"""First releases that go with every later torch (their METADATA: its pins, torchcodec's README)."""
 
 
 def _pins_exactly(one: Companion) -> bool:

@@ -22,20 +22,20 @@ or compile it again against this torch.
 
 from __future__ import annotations
 
+from torchkit.advice.extension_cures import again
 from torchkit.advice.extensions import (
     GOES_ON_WITHOUT,
     Cause,
-    again,
     built_for,
     by_package,
     cause_of,
     files,
     named,
     other_builds,
-    readable,
     short,
     to_be_told,
 )
+from torchkit.advice.symbol_names import readable
 from torchkit.machine.facts import Companion, Extension, Unknown
 from torchkit.report import WOULD_FAIL_WITH, Evidence, Verdict, does_not_apply, fail, ok, warn
 from torchkit.versions import Version, as_version
@@ -73,14 +73,15 @@ def _verdict(
     group: list[Extension], torch_version: Version, companion: Companion | None, *, is_new: bool
 ) -> Verdict:
     one = group[0]
-    more = one.missing_symbol_count - 1
+    alike = [it for it in group if cause_of(it) is Cause.ABI]
+    more = one.missing_string_count - 1
     torchs, its = ("new", "old") if is_new else ("old", "new")
     evidence = [
         Evidence(WOULD_FAIL_WITH, one.error or ""),
         Evidence(
             "found",
-            f"{files(group)}: {its} C++ ABI, as in {readable(one.missing_symbols[0])}"
-            + (f" and {more} more {'name' if more == 1 else 'names'}" if more else ""),
+            f"{files(alike)}: {its} C++ ABI, as in {readable(one.missing_strings[0])}"
+            + (f" and {more} more {'name' if more == 1 else 'names'}" if more > 0 else ""),
         ),
         Evidence("needed", f"{torchs} C++ ABI, which torch {torch_version} has"),
     ]

@@ -6,7 +6,8 @@ module and library that was built against torch, and of those given with `--exte
 
 Compiled code (sm_86) runs on the same major version from its minor version on, PTX (compute_86)
 is compiled at run time for anything newer; sm_90a runs on 9.0 alone. A package may have files for
-one kind of GPU only, so its files are judged together.
+one kind of GPU only, so its files are judged together. Where all its code is of that sort (sm_90a,
+sm_100f), it is an extra that the package takes on that GPU only.
 
 ## Why it matters
 The module loads and torch itself runs. The first operator of that package dies with "no kernel
@@ -28,13 +29,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from torchkit.advice.extension_cures import rebuild_line, source_line
 from torchkit.advice.extensions import (
     GOES_ON_WITHOUT,
     by_package,
     files,
     joined,
     named,
-    rebuild_line,
     short,
 )
 from torchkit.advice.lines import FITTING_TORCH, PAIRED
@@ -123,6 +124,8 @@ def _judged(package: Sequence[Extension], machine: Machine) -> Verdict | None:
         number: served_by(archs, capability, cuda=cuda) for number, _, capability in machine.gpus
     }
     unserved = [number for number, code in serving.items() if code is None]
+    if unserved and all(map(_is_for_one_gpu, archs)):
+        return _for_other_gpus(package, machine, unserved)
     if unserved:
         return _unserved(package, machine, unserved, cuda)
     for number, gpu, _ in machine.gpus:
@@ -130,6 +133,23 @@ def _judged(package: Sequence[Extension], machine: Machine) -> Verdict | None:
         if code.startswith("compute") and _is_too_new(package, code, machine.driver_cuda):
             return _ptx_too_new(package, machine, gpu)
     return _partly_served(package, machine, cuda)
+
+
+def _is_for_one_gpu(arch: str) -> bool:
+    """Code that uses what one GPU or its family alone has: its package asks for the GPU first."""
+    return arch.endswith(("a", "f"))
+
+
+def _for_other_gpus(
+    package: Sequence[Extension], machine: Machine, numbers: Sequence[int]
+) -> Verdict:
+    """Kernels that are optional, as torchao's for Hopper: nothing is wrong without them."""
+    gpu = next(gpu for number, gpu, _ in machine.gpus if number in numbers)
+    archs = " ".join(_cuda_archs(package))
+    return info(
+        f"the kernels of {named(package[0])} are for GPUs of one kind alone, {gpu.name} is another",
+        evidence=[Evidence("found", archs, files(package))],
+    )
 
 
 def _cuda_archs(package: Iterable[Extension]) -> tuple[str, ...]:
@@ -214,7 +234,7 @@ def _partly_served(
             one
             for one in package
             if served_by(_cuda_archs([one]), capability, cuda=cuda) is None
-            and not all(arch.endswith(("a", "f")) for arch in _cuda_archs([one]))
+            and not all(map(_is_for_one_gpu, _cuda_archs([one])))
         ]
         if lacking:
             return info(
@@ -238,12 +258,15 @@ def _cure(package: Sequence[Extension], machine: Machine) -> list[str]:
     if one.package in _FORCED and one.origin is None:
         build = f"{_FORCED[one.package]} {rebuild_line(one._replace(version=None))}"
     else:
-        source = "" if one.origin is not None else f" --no-binary {one.package}"
-        build = f"{listed} {rebuild_line(one)}{source}"
+        build = f"{listed} {rebuild_line(one)}"
+    newer = f"take a newer release of {one.package} that has code for {capabilities[-1]}"
+    if one.built_here is False and one.origin is None and one.package not in _FORCED:
+        build = source_line(one).replace("pip install", f"{listed} pip install")
+        return [newer, f"or, {build}", *_toolkit(capabilities[-1], machine)]
     return [
         build,
         *_toolkit(capabilities[-1], machine),
-        f"or take a newer release of {one.package} that has code for {capabilities[-1]}",
+        f"or {newer}",
     ]
 
 

@@ -24,29 +24,37 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from torchkit.advice.extension_cures import (
+    again,
+    compile_line,
+    has_cpu_builds,
+    its_torch,
+    newer_torch,
+    reinstall_line,
+    with_cuda_torch,
+)
 from torchkit.advice.extensions import (
     GOES_ON_WITHOUT,
     Cause,
-    again,
     built_for,
     by_package,
     cause_of,
-    compile_line,
     files,
     is_a_part,
+    is_ffmpegs,
+    is_torchs,
     joined,
     judged_by,
     named,
     needs,
-    newer_torch,
     other_builds,
-    readable,
-    reinstall_line,
     short,
     system_version,
     to_be_told,
+    without_ffmpeg,
 )
 from torchkit.advice.lines import FITTING_TORCH, PAIRED
+from torchkit.advice.symbol_names import readable
 from torchkit.machine.facts import Companion, Extension, Unknown
 from torchkit.report import (
     WOULD_FAIL_WITH,
@@ -59,7 +67,7 @@ from torchkit.report import (
     ok,
     warn,
 )
-from torchkit.versions import Version
+from torchkit.versions import Version, as_version
 
 AREA = "packages"
 
@@ -74,6 +82,7 @@ class Here(NamedTuple):
     torch_cuda: Version | None
     is_cpu_build: bool
     python_version: Version | None
+    cpu: str | None
     companions: dict[str, Companion]
 
     @property
@@ -88,12 +97,14 @@ def judge(
     torch_build: str | None | Unknown,
     companions: tuple[Companion, ...] | None | Unknown,
     python_version: Version | None | Unknown,
+    cpu_architecture: str | None | Unknown,
 ) -> Verdict | tuple[Verdict, ...]:
     here = Here(
         torch_version if isinstance(torch_version, Version) else None,
         torch_cuda if isinstance(torch_cuda, Version) else None,
         torch_build == "cpu",
         python_version if isinstance(python_version, Version) else None,
+        cpu_architecture if isinstance(cpu_architecture, str) else None,
         {it.name: it for it in companions} if isinstance(companions, tuple) else {},
     )
     verdicts = [
@@ -113,7 +124,8 @@ def _judged(package: list[Extension], here: Here, *, is_torch_there: bool) -> Ve
     """What is wrong with one package, or one file; None where nothing is, or another check tells."""
     told = to_be_told(package, here.torch_version)
     if not told:
-        return None
+        lacking = without_ffmpeg(package, here.torch_version)
+        return _without_ffmpeg(lacking) if lacking else None
     others = other_builds(told, package, here.torch_version)
     if others:
         return _other_builds(told, others, here)
@@ -128,19 +140,23 @@ def _nothing_wrong(extensions: tuple[Extension, ...], here: Here) -> Verdict:
     packages = by_package(extensions)
     loaded = [group for group in packages if judged_by(group, here.torch_version) is None]
     if not extensions:
-        return does_not_apply("no compiled module that uses torch is installed")
+        return does_not_apply("no installed package has a compiled module that uses torch")
     if not loaded:
         return does_not_apply("what keeps modules from being loaded is judged by extension-abi")
     names = [named(group[0]) for group in loaded]
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ok(f"the compiled code of {joined(names[:3])}{more} loads with {here.torch}")
+    first = dict.fromkeys(short(it) for one in extensions for it in one.loaded_first)
+    after = f", once their packages have loaded {joined(list(first)[:3])}" if first else ""
+    after += f" and {len(first) - 3} more" if len(first) > 3 else ""
+    return ok(f"the compiled code of {joined(names[:3])}{more} loads with {here.torch}{after}")
 
 
 def _verdict(group: list[Extension], here: Here, *, is_torch_there: bool) -> Verdict:
     """What is wrong with a package whose files are all judged by the first of these."""
     one, cause = group[0], cause_of(group[0])
     if one.uses_torch is not False and not is_torch_there:
-        return _told(group, f"{named(one)} needs torch, which is not installed", [FITTING_TORCH])
+        message = f"{named(one)} needs torch, which is not installed"
+        return _told(group, message, its_torch(one))
     if cause is Cause.DRIVER:
         return _wants_driver(group)
     message, found, fix = _WORDS[cause](group, here)
@@ -156,11 +172,12 @@ def _told(group: list[Extension], message: str, fix: list[str], found: str = "")
         evidence.append(Evidence("found", found))
     if built_for(one):
         evidence.append(Evidence("built for", built_for(one)))
-    goes_on = one.package in GOES_ON_WITHOUT
-    build = warn if goes_on else fail
-    message += f"; {one.package} goes on without that code, more slowly" if goes_on else ""
     what = one.package or short(one.path)
-    return build(message, evidence=evidence, fix=fix, brief=f"{what} cannot be loaded")
+    without = GOES_ON_WITHOUT.get(one.package or "")
+    if without is None:
+        return fail(message, evidence=evidence, fix=fix, brief=f"{what} cannot be loaded")
+    brief = f"kernels of {what} cannot be loaded"
+    return warn(f"{message}; {without}", evidence=evidence, fix=fix, brief=brief)
 
 
 def _part(group: list[Extension], here: Here) -> Verdict:
@@ -169,12 +186,29 @@ def _part(group: list[Extension], here: Here) -> Verdict:
     message = f"a part of {named(one)} cannot be loaded: it needs {one.missing_library}"
     evidence = [
         Evidence(WOULD_FAIL_WITH, one.error or ""),
-        Evidence("found", f"{needs(group)} {joined(one.missing_libraries)}"),
+        Evidence("found", needs(group, joined(one.missing_libraries))),
     ]
     if here.is_cpu_build:
         return info(f"{message}, and {here.torch} is a CPU build", evidence=evidence)
     fix = [f"install the NVIDIA package that has {one.missing_library}, to use it on the GPU"]
     return warn(message, evidence=evidence, fix=fix, brief=f"{one.package} cannot use CUDA")
+
+
+def _without_ffmpeg(group: list[Extension]) -> Verdict:
+    """The rest of it loads: only who reads or writes films misses this."""
+    one = group[0]
+    what = _any_of(group, one.missing_library or "")
+    return info(
+        f"a part of {named(one)} cannot be loaded: it needs {what}, which is not there",
+        evidence=[
+            Evidence(WOULD_FAIL_WITH, one.error or ""),
+            Evidence("found", needs(group, joined(one.missing_libraries))),
+        ],
+        fix=_FFMPEG,
+    )
+
+
+_FFMPEG = ["sudo apt install ffmpeg", "or: conda install -c conda-forge ffmpeg"]
 
 
 def _other_builds(told: list[Extension], has: list[str], here: Here) -> Verdict:
@@ -201,7 +235,7 @@ def _wants_driver(group: list[Extension]) -> Verdict:
         f"{named(one)} needs the NVIDIA driver, which gives {one.missing_library}; here is none",
         evidence=[
             Evidence(WOULD_FAIL_WITH, one.error or ""),
-            Evidence("found", f"{needs(group)} {joined(one.missing_libraries)}"),
+            Evidence("found", needs(group, joined(one.missing_libraries))),
         ],
         fix=["run it where an NVIDIA driver is; in a container, start it with the GPUs"],
     )
@@ -219,17 +253,24 @@ def _again(one: Extension, here: Here) -> list[str]:
 
 def _torch_library(group: list[Extension], here: Here) -> _Words:
     one = group[0]
-    missing = [it for it in one.missing_libraries or (one.missing_library or "",) if _IS_TORCHS(it)]
+    missing = [it for it in one.missing_libraries or (one.missing_library or "",) if is_torchs(it)]
     kind = "this torch is a CPU build and " if here.is_cpu_build else "this torch "
     has = {1: "does not have it", 2: "has neither"}.get(len(missing), "has none of them")
+    is_for_cuda = here.is_cpu_build and any(it.endswith("_cuda.so") for it in missing)
     return (
         f"{named(one)} does not fit {here.torch}",
-        f"{needs(group)} {joined(missing)}; {kind}{has}",
-        _again(one, here),
+        needs(group, f"{joined(missing)}, {kind}{has}"),
+        _with_cuda(one, one.built_for_cuda, here) if is_for_cuda else _again(one, here),
     )
 
 
-_IS_TORCHS = re.compile(r"lib(c10|torch|caffe2)").match
+def _with_cuda(one: Extension, cuda: str | None, here: Here) -> list[str]:
+    """For code that is built for CUDA, beside a torch for the CPU."""
+    if has_cpu_builds(one.package) or here.torch_version is None:
+        return _again(one, here)
+    companion = here.companions.get(one.package or "")
+    lines = with_cuda_torch(one, companion, here.torch_version, as_version(cuda))
+    return lines if one.package else [*lines, f"or build {one.path} again, without CUDA"]
 
 
 def _cuda_library(group: list[Extension], here: Here) -> _Words:
@@ -238,11 +279,11 @@ def _cuda_library(group: list[Extension], here: Here) -> _Words:
     told = re.match(r"lib(?:cudart|cublas|cublasLt|nvrtc|npp\w+)[\w.-]*?\.so\.(\d+)", library)
     built = told[1] if told else (one.built_for_cuda or "").partition(".")[0]
     missing = one.missing_libraries or (library,)
-    found = f"{needs(group)} {joined(missing)}, nowhere to be found"
+    found = needs(group, f"{joined(missing)}, nowhere to be found")
     if here.is_cpu_build:
         cuda = f"CUDA {built}" if built else "CUDA"
         message = f"{named(one)} is built for {cuda}, {here.torch} is a CPU build"
-        return message, found, _again(one, here)
+        return message, found, _with_cuda(one, one.built_for_cuda or built, here)
     if built and here.torch_cuda is not None and built != str(here.torch_cuda.major):
         message = f"{named(one)} is built for CUDA {built}, {here.torch} for CUDA {here.torch_cuda}"
         return message, found, _again(one, here)
@@ -273,15 +314,20 @@ def _torch_symbol(group: list[Extension], here: Here) -> _Words:
 
 
 def _uses(group: list[Extension]) -> str:
-    """`a.so needs 16 names that nothing defines: a(…), b(…), c(…) and 13 more`."""
+    """`a.so needs 16 names that this torch does not define: a(…), b(…), c(…) and 13 more`."""
     one = group[0]
-    shown = [readable(name) for name in one.missing_symbols[:SHOWN_NAMES]]
-    count = max(one.missing_symbol_count, len(one.missing_symbols))
-    if count == 1:
-        return f"{needs(group)} {shown[0]}, which nothing defines"
-    rest = count - len(shown)
+    names, count, who = one.missing_of_torch, one.missing_of_torch_count, "this torch does not"
+    if not names:
+        names, count, who = one.missing_symbols, one.missing_symbol_count, "nothing loaded"
+    define = "define" if who.endswith("not") else "defines"
+    shown = [readable(name) for name in names[:SHOWN_NAMES]]
+    rest = max(count, len(names)) - len(shown)
     listed = f"{', '.join(shown)} and {rest} more" if rest else joined(shown)
-    return f"{needs(group)} {count} names that nothing defines: {listed}"
+    what = f"{rest + len(shown)} names that {who} {define}: {listed}"
+    if rest + len(shown) == 1:
+        what = f"{shown[0]}, which {who} {define}"
+    library = f"; and {joined(one.missing_libraries)}" if one.missing_libraries else ""
+    return needs(group, f"{what}{library}")
 
 
 def _other_symbol(group: list[Extension], here: Here) -> _Words:
@@ -293,16 +339,16 @@ def _other_symbol(group: list[Extension], here: Here) -> _Words:
 def _other_library(group: list[Extension], _here: Here) -> _Words:
     one = group[0]
     library = one.missing_library or ""
-    is_ffmpeg = re.match(r"lib(av|sw|postproc)\w+\.so", library) is not None
+    is_ffmpeg = is_ffmpegs(library)
     fix = (
-        ["sudo apt install ffmpeg", "or: conda install -c conda-forge ffmpeg"]
+        _FFMPEG
         if is_ffmpeg
         else [f"install the library that has {library}, or put its folder into LD_LIBRARY_PATH"]
     )
     what = _any_of(group, library) if is_ffmpeg else library
     return (
         f"{named(one)} needs {what}, which is not there",
-        f"{needs(group)} {joined(one.missing_libraries or (library,))}",
+        needs(group, joined(one.missing_libraries or (library,))),
         fix,
     )
 
@@ -331,7 +377,13 @@ def _python(group: list[Extension], here: Here) -> _Words:
     one = group[0]
     python = f"Python {here.python_version}" if here.python_version else "another one"
     fix = [reinstall_line(one)] if one.package else [f"build {one.path} for {python}"]
-    if one.package in PAIRED:
+    built_for = as_version(one.built_for_torch)
+    is_for_other = (
+        built_for is not None
+        and here.torch_version is not None
+        and (built_for.series != here.torch_version.series)
+    )
+    if one.package in PAIRED or (one.package and is_for_other):  # the same release would not do
         fix = _again(one, here)
     return (
         f"{named(one)} is compiled for Python {one.built_for_python}, this is {python}",
@@ -349,10 +401,39 @@ def _unreadable(group: list[Extension], here: Here) -> _Words:
     fix = [reinstall_line(one)] if one.package else [f"build {one.path} again"]
     if one.package in PAIRED:
         fix = _again(one, here)
-    return f"{named(one)} cannot be loaded", found, fix
+    is_cut = re.search(
+        r"too short|invalid ELF header|cut off|cannot read file data", one.error or ""
+    )
+    why = f": {short(one.path)} is damaged" if is_cut and one.package else ""
+    return f"{named(one)} cannot be loaded{why}", found, fix
+
+
+def _gone(group: list[Extension], here: Here) -> _Words:
+    group = [it for it in group if cause_of(it) is Cause.GONE]
+    one = group[0]
+    fix = _again(one, here) if one.package in PAIRED else [reinstall_line(one)]
+    are = "is" if len(group) == 1 else "are"
+    return (
+        f"{named(one)} is not whole: {files(group)} {are} gone",
+        f"{files(group)}, which its installer listed",
+        fix,
+    )
+
+
+def _machine(group: list[Extension], here: Here) -> _Words:
+    one = group[0]
+    this = here.cpu or "another kind"
+    fix = [reinstall_line(one)] if one.package else [f"build {one.path} for {this}"]
+    return (
+        f"{named(one)} is compiled for {one.built_for_machine}, this Python is {this}",
+        files(group),
+        fix,
+    )
 
 
 _WORDS = {
+    Cause.MACHINE: _machine,
+    Cause.GONE: _gone,
     Cause.TORCH_LIBRARY: _torch_library,
     Cause.CUDA_LIBRARY: _cuda_library,
     Cause.TORCH_SYMBOL: _torch_symbol,

@@ -19,7 +19,7 @@ that it went into this interpreter and not into another one.
 from __future__ import annotations
 
 from torchkit.advice.lines import FITTING_TORCH, reinstall_line
-from torchkit.machine.facts import Install, Unknown
+from torchkit.machine.facts import Extension, Install, Unknown
 from torchkit.report import WOULD_FAIL_WITH, Evidence, Verdict, does_not_apply, fail, info, ok
 from torchkit.versions import Version, as_version
 
@@ -32,6 +32,7 @@ def judge(
     torch_installs: tuple[Install, ...] | None | Unknown,
     torch_shadows: tuple[str, ...] | None | Unknown,
     python_executable: str | None | Unknown,
+    extensions: tuple[Extension, ...] | None | Unknown,
 ) -> Verdict:
     if torch_version is not None:
         return ok(f"torch {torch_version} is installed")
@@ -46,7 +47,12 @@ def judge(
         if isinstance(python_executable, str)
         else "torch is not installed"
     )
+    files = extensions if isinstance(extensions, tuple) else ()
+    asking = [it for it in files if it.uses_torch]
     if not torch_dependents or isinstance(torch_dependents, Unknown):
+        if asking:
+            built = f"install the torch that {asking[0].path} was built against"
+            return info(f"{where}, and {asking[0].path} needs it", fix=[built])
         return info(f"{where}, and nothing there asks for it", fix=[FITTING_TORCH])
     return fail(
         f"{where}, but {_listed(torch_dependents)} {_ask(torch_dependents)} for it",

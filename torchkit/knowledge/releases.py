@@ -11,7 +11,7 @@ from typing import NamedTuple
 from torchkit.knowledge import rows
 from torchkit.versions import Version
 
-COMPANIONS = ("torchvision", "torchaudio", "triton")
+COMPANIONS = ("torchvision", "torchaudio", "torchcodec", "triton")
 """The packages whose releases torch.toml names."""
 
 
@@ -49,6 +49,7 @@ class TorchRelease(NamedTuple):
     execstack_libtorch_cpu: bool | None = None
     torchvision: tuple[str, ...] = ()
     torchaudio: tuple[str, ...] = ()
+    torchcodec: tuple[str, ...] = ()
     triton: tuple[str, ...] = ()
     confidence: str = "high"
     weak: tuple[str, ...] = ()

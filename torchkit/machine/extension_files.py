@@ -23,8 +23,9 @@ SHARED_OBJECT = re.compile(r"\.so(\.\d+)*$")
 TORCH_LIBRARY = re.compile(r"lib(c10|torch|caffe2)(_\w+)?\.so")
 """Libraries that come with torch, of any build and age; not libtorchaudio.so and its kin."""
 
-_TORCH_SYMBOL = re.compile(r"_ZT?[VIS]?NK?(3c10|2at|5torch|6caffe2)")
-"""Names in torch's C++ namespaces, those of vtables and type information among them."""
+_TORCH_SYMBOL = re.compile(r"_ZT?[VIS]?NK?(3c10|2at|5torch|6caffe2)|(_Z\d+)?THP[A-Z]")
+"""Names in torch's C++ namespaces, those of vtables and type information among them, and those of
+libtorch_python.so (THPVariable_Wrap)."""
 
 _STABLE_SYMBOL = re.compile(r"aoti_torch_|torch_(library|call_dispatcher|new_|delete_|get_|list_)")
 """Names of torch's stable C interface (torch/csrc/inductor/aoti_torch/c/shim.h and

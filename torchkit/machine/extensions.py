@@ -6,7 +6,6 @@ loaded, and nothing is judged: an error is the loader's text, not yet a fault of
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,19 +13,23 @@ from functools import cached_property
 from pathlib import Path
 
 from torchkit.errors import BadInput
-from torchkit.machine.binding import Attempt
-from torchkit.machine.distributions import Distribution, Packages, normal_name
-from torchkit.machine.elf import Elf, cxx11_abi
+from torchkit.machine.distributions import Distribution, Packages
+from torchkit.machine.elf import Elf, cxx11_abi, parse_elf
 from torchkit.machine.extension_files import (
     Compiled,
     Uses,
     compiled_files,
-    is_name_of_torch,
     may_use_torch,
     named_file,
     uses_of_torch,
 )
-from torchkit.machine.extension_loading import Loading
+from torchkit.machine.extension_loading import Loading, Tried
+from torchkit.machine.extension_packages import (
+    goes_with_torch,
+    is_built_here,
+    origin,
+    required,
+)
 from torchkit.machine.facts import Companion, Extension, Value
 from torchkit.machine.fatbin import gpu_archs
 from torchkit.machine.interpreter import Interpreter
@@ -118,12 +121,12 @@ class _Examination:
 
     @cached_property
     def loading(self) -> Loading:
-        return Loading(self.system, self.process.loader, self.compiled, self._required)
-
-    def _required(self, distribution: Distribution) -> set[str]:
-        """Names of the distributions that it asks for."""
-        texts = (re.match(r"[\w.-]+", text) for text in self.packages.requires(distribution))
-        return {normal_name(it[0]) for it in texts if it is not None}
+        return Loading(
+            self.system,
+            self.process.loader,
+            self.compiled,
+            lambda distribution: required(self.packages, distribution),
+        )
 
     @cached_property
     def torch_abi(self) -> bool | None:
@@ -131,29 +134,47 @@ class _Examination:
         return None if isinstance(told, Unknown) else told
 
     def of(self, asked: list[Path]) -> tuple[Extension, ...]:
-        """The files that were asked for, then the installed ones that use torch."""
-        chosen: dict[Path, tuple[Compiled, Uses]] = {}
-        for file in self._named(asked):
-            true = self.system.resolve(file.path)
-            chosen[true] = (file, uses_of_torch(self.system, file.path))
+        """The files that were asked for, then the installed ones that use torch, or should."""
+        named = {self.system.resolve(it.path): it for it in self._named(asked)}
+        chosen: dict[Path, tuple[Compiled, Uses | None]] = {
+            true: (file, uses_of_torch(self.system, file.path)) for true, file in named.items()
+        }
         for file in self.compiled:
-            if not may_use_torch(self.system, file.name):
+            may_use = may_use_torch(self.system, file.name)
+            if may_use is False or (may_use is not True and not self._is_torchs(file)):
                 continue
-            true, uses = self.system.resolve(file.path), uses_of_torch(self.system, file.path)
-            if uses.torch:
+            true = self.system.resolve(file.path)
+            uses = uses_of_torch(self.system, file.path) if may_use is True else None
+            if uses is None or uses.torch:
                 chosen.setdefault(true, (file, uses))
-        tried: dict[str, Attempt | Unknown] = {}
-        packages: dict[str, list[Compiled]] = {}
-        for file, _ in chosen.values():
-            package = "" if file.distribution is None else file.distribution.name
-            packages.setdefault(package, []).append(file)
-        for files in packages.values():
-            tried |= self.loading.tried(files)
+        tried = self._tried([file for file, _ in chosen.values()])
         found = []
-        for file, uses in chosen.values():
-            told = self._described(file, uses, tried[file.name], is_asked_for=file.path in asked)
+        for true, (file, uses) in chosen.items():
+            told = self._described(file, uses, tried[file.name], is_asked_for=true in named)
             found += [] if told is None else [told]
         return tuple(found)
+
+    def _is_torchs(self, file: Compiled) -> bool:
+        """Whether a file that is gone or cannot be read belongs to a package that needs torch.
+
+        Only below the folder of packages: what a list has elsewhere may be there for pip alone.
+        """
+        distribution = file.distribution
+        is_inside = file.path.is_relative_to(file.site)
+        return (
+            is_inside and distribution is not None and goes_with_torch(self.packages, distribution)
+        )
+
+    def _tried(self, files: list[Compiled]) -> dict[str, Tried | Unknown]:
+        """How loading each goes, by its path: the files of one package together."""
+        packages: dict[str, list[Compiled]] = {}
+        for file in files:
+            package = file.name if file.distribution is None else file.distribution.name
+            packages.setdefault(package, []).append(file)
+        tried: dict[str, Tried | Unknown] = {}
+        for together in packages.values():
+            tried |= self.loading.tried(together)
+        return tried
 
     def _named(self, asked: list[Path]) -> Iterator[Compiled]:
         """Files that a user named, with the package that they belong to, if any."""
@@ -167,15 +188,16 @@ class _Examination:
     # --- one file
 
     def _described(
-        self, file: Compiled, uses: Uses, tried: Attempt | Unknown, *, is_asked_for: bool
+        self, file: Compiled, uses: Uses | None, tried: Tried | Unknown, *, is_asked_for: bool
     ) -> Extension | None:
         """None for a module of another Python that has a sibling for this one."""
         distribution = file.distribution
         extension = Extension(
             path=file.name,
-            uses_torch=uses.torch,
-            stable_abi=uses.stable_only if uses.torch else None,
+            uses_torch=uses.torch if uses is not None else None,
+            stable_abi=uses.stable_only if uses is not None and uses.torch else None,
             built_for_cuda=self._cuda_runtime(file.path),
+            built_for_machine=self._other_machine(file.path),
             archs=self._archs(file.path),
         )
         if distribution is not None:
@@ -189,7 +211,9 @@ class _Examination:
             )
         if isinstance(tried, Unknown):
             return extension._replace(unknown=tried.reason)
-        return extension if tried.error is None else self._with_error(extension, file, tried)
+        if tried.attempt.error is None:
+            return extension._replace(loaded_first=tried.first)
+        return self._with_error(extension, file, tried)
 
     def _with_package(self, extension: Extension, distribution: Distribution) -> Extension:
         if distribution.name not in self.companions:
@@ -205,20 +229,26 @@ class _Examination:
             built_for_cuda=told.cuda
             if told.cuda not in (None, "cpu")
             else extension.built_for_cuda,
-            origin=_origin(self.system, distribution),
-            built_here=_is_built_here(self.system, self.packages, distribution),
+            origin=origin(self.system, distribution),
+            built_here=is_built_here(self.system, self.packages, distribution),
         )
 
-    def _with_error(self, extension: Extension, file: Compiled, tried: Attempt) -> Extension:
-        names = [symbol.name for symbol in tried.missing_symbols]
-        missing = self._missing_libraries(file.path, tried.missing_library)
+    def _with_error(self, extension: Extension, file: Compiled, tried: Tried) -> Extension:
+        said = tried.attempt
+        names = [symbol.name for symbol in said.missing_symbols]
+        of_torch = [symbol.name for symbol in tried.lacks_of_torch]
+        strings = [name for name in of_torch if _STD_STRING.search(name)]
         return extension._replace(
-            error=tried.error,
-            missing_library=tried.missing_library,
-            missing_libraries=missing,
+            error=said.error,
+            missing_library=said.missing_library,
+            missing_libraries=self._missing_libraries(file.path, said.missing_library),
             missing_symbols=tuple(names[:SHOWN_SYMBOLS]),
             missing_symbol_count=len(names),
-            other_abi=self._has_other_abi(file.path, names) if names else None,
+            missing_of_torch=tuple(of_torch[:SHOWN_SYMBOLS]),
+            missing_of_torch_count=len(of_torch),
+            missing_strings=tuple(strings[:SHOWN_SYMBOLS]),
+            missing_string_count=len(strings),
+            other_abi=self._has_other_abi(file.path, strings) if names else None,
         )
 
     def _missing_libraries(self, path: Path, first: str | None) -> tuple[str, ...]:
@@ -231,10 +261,9 @@ class _Examination:
         absent = [it for it in needed if loader.find_for(it, needed_by=path) is None]
         return tuple(dict.fromkeys((first, *absent)))
 
-    def _has_other_abi(self, path: Path, missing: Sequence[str]) -> bool | None:
-        """Whether missing names of torch have a std::string in them, which torch writes otherwise."""
-        with_string = [it for it in missing if is_name_of_torch(it) and _STD_STRING.search(it)]
-        if not with_string:
+    def _has_other_abi(self, path: Path, strings: Sequence[str]) -> bool | None:
+        """Whether torch writes the std::string in these missing names of it otherwise."""
+        if not strings:
             return False
         own = cxx11_abi(self.system, path)
         if isinstance(own, Unknown) or self.torch_abi is None:
@@ -242,6 +271,19 @@ class _Examination:
         return own is not self.torch_abi
 
     # --- what a file tells besides
+
+    def _other_machine(self, path: Path) -> str | None:
+        """The kind of CPU that a file is for, where this Python is for another."""
+        loader = self.process.loader
+        try:
+            with self.system.open(path) as file:  # of the other size too, which the loader refuses
+                elf = parse_elf(file)
+        except (OSError, ValueError):
+            return None
+        own = loader.program
+        if not isinstance(elf, Elf) or own is None or elf.machine == own.machine:
+            return None
+        return elf.machine
 
     def _cuda_runtime(self, path: Path) -> str | None:
         elf = self.process.loader.elf(path)
@@ -283,34 +325,3 @@ def _module(file: Compiled) -> str:
         file.path.parent.relative_to(file.site).parts if file.path.is_relative_to(file.site) else ()
     )
     return ".".join((*folders, file.path.name.partition(".")[0]))
-
-
-def _is_built_here(system: System, packages: Packages, distribution: Distribution) -> bool | None:
-    """Whether pip compiled the package on a machine like this; None where nothing tells.
-
-    The tag of its wheel tells: an index takes `manylinux_…` only, a build makes `linux_x86_64`.
-    """
-    text = system.read_text(distribution.metadata / "WHEEL")
-    tags = re.findall(r"(?m)^Tag:[^\n]*-(\w+)[ \t\r]*$", text) if isinstance(text, str) else []
-    if not tags or packages.installer(distribution) == "conda":
-        return None
-    return any(tag.startswith("linux_") for tag in tags)
-
-
-def _origin(system: System, distribution: Distribution) -> str | None:
-    """What pip installed a package from, where that was no index (PEP 610), or its source tree."""
-    text = system.read_text(distribution.metadata / "direct_url.json")
-    try:
-        told = json.loads(text) if isinstance(text, str) else {}
-        url, vcs = str(told.get("url", "")), told.get("vcs_info")
-        if isinstance(vcs, dict):
-            return f"{vcs.get('vcs', 'git')}+{url}@{vcs.get('commit_id', '')}".rstrip("@")
-        folder = url.removeprefix("file://") if "dir_info" in told else ""
-    except (ValueError, AttributeError, RecursionError):
-        return None
-    if folder and system.is_folder(folder):
-        return folder
-    is_tree = distribution.metadata.suffix == ".egg-info" and any(
-        system.size(distribution.site / it) is not None for it in ("setup.py", "pyproject.toml")
-    )
-    return str(distribution.site) if is_tree else None

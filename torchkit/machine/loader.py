@@ -264,6 +264,12 @@ class Loader:
         """Whether the program could be read: a Python module takes symbols from it."""
         return self._executable is not None and isinstance(self.elf(self._main.name), Elf)
 
+    @property
+    def program(self) -> Elf | None:
+        """What the program's file says of itself; None where it cannot be read."""
+        elf = self.elf(self._main.name)
+        return elf if self._executable is not None and isinstance(elf, Elf) else None
+
     def find(self, soname: str) -> Path | None:
         """The file that a `dlopen` of this bare name would take; None where there is none."""
         if self._system.platform != "linux":

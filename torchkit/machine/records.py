@@ -70,10 +70,15 @@ class Extension(NamedTuple):
     could not be told and `unknown` says why.
     `missing_libraries` are needed files that are nowhere, `missing_library` the first of them;
     `missing_symbols` the names that nothing defines, the one the loader stumbles over first, at
-    most 20 of `missing_symbol_count`. `other_abi`: its torch names carry the std::string of the
-    other C++ ABI than this torch's, and some of those are missing. `uses_torch`: it needs torch's
+    most 20 of `missing_symbol_count`; `missing_of_torch` those that torch should define, told
+    also where the loader would first stumble over a library, `missing_of_torch_count` how many in
+    all; `missing_strings` those among them with a std::string, `missing_string_count` in all.
+    `other_abi`: these are written for the other C++ ABI than this torch's. `loaded_first` are
+    files that its package has to load before it, since the loader alone does not find them, or
+    their names. `uses_torch`: it needs torch's
     libraries or names; `stable_abi`: only by torch's stable C interface. `built_for_…` are what
-    the file or its package tell. `archs` are the GPU architectures it has code for, None without
+    the file or its package tell; `built_for_machine` is the CPU ("aarch64") where it is another
+    than that of this Python. `archs` are the GPU architectures it has code for, None without
     GPU code.
     """
 
@@ -95,6 +100,12 @@ class Extension(NamedTuple):
     origin: str | None = None
     unknown: str | None = None
     built_here: bool | None = None
+    built_for_machine: str | None = None
+    missing_of_torch: tuple[str, ...] = ()
+    missing_of_torch_count: int = 0
+    missing_strings: tuple[str, ...] = ()
+    missing_string_count: int = 0
+    loaded_first: tuple[str, ...] = ()
 
 
 class Libtorch(NamedTuple):
