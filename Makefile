@@ -2,6 +2,7 @@
 #   make run     install torchkit with torch, look at this machine, then at an example's layers
 #   make test    all tests
 #   make lint    format, lint, types, generated documents
+#   make zoo     well-known models of torchvision, timm and transformers, which it installs; minutes
 #   make docs    write the generated documents
 #   make bench   what we claim about speed, measured
 #   make matrix  a hundred real wheels: what we predict against what the loader says; downloads
@@ -10,7 +11,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN     = $(VENV)/bin
 
-.PHONY: run test lint docs bench matrix clean
+.PHONY: run test zoo lint docs bench matrix clean
 
 run: $(VENV)/.installed
 	$(BIN)/torchkit env
@@ -18,6 +19,9 @@ run: $(VENV)/.installed
 
 test: $(VENV)/.developing
 	$(BIN)/python -m pytest $(ARGS)
+
+zoo: $(VENV)/.zoo
+	$(BIN)/python -m pytest tests/model/test_known_models.py $(ARGS)
 
 lint: $(VENV)/.developing
 	$(BIN)/ruff format --check .
@@ -32,6 +36,7 @@ bench: $(VENV)/.developing
 	$(BIN)/python benchmarks/env.py
 	$(BIN)/python benchmarks/binaries.py
 	$(BIN)/python benchmarks/summary.py
+	$(BIN)/python benchmarks/snoop.py
 
 matrix: $(VENV)/.developing
 	$(BIN)/python tools/matrix.py $(ARGS)
@@ -48,4 +53,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 $(VENV)/.developing: pyproject.toml constraints.txt | $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[torch,dev]'
+	touch $@
+
+$(VENV)/.zoo: pyproject.toml constraints.txt | $(VENV)/.developing
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[torch,dev,zoo]'
 	touch $@

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import pkgutil
+import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -411,6 +414,86 @@ def test_a_reader_that_leaves_ends_it_quietly(tmp_path) -> None:
     )
 
     assert (done.stdout, done.stderr) == ("{", "")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs signals")
+@pytest.mark.parametrize("number", ["SIGTERM", "SIGHUP"])
+def test_a_signal_ends_it_inside_an_import_hook_too(tmp_path, number) -> None:
+    """Whoever asks a stranger's hook has to catch the SystemExit that it may raise."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys, time\n"
+        "class Hook:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'torch':\n"
+        "            print('asked', flush=True)\n"
+        "            time.sleep(60)\n"
+        "sys.meta_path.insert(0, Hook())\n"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-m", "torchkit", "env"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
+    )
+    try:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"asked\n"
+
+        child.send_signal(signal.Signals[number])
+        said = child.communicate(timeout=30)
+    finally:
+        child.kill()
+
+    assert said == (b"", b"")
+    assert child.returncode == 128 + signal.Signals[number]
+
+
+def test_a_child_that_could_not_be_started_is_no_answer_to_live(tmp_path) -> None:
+    """The folder for the child's answers cannot be made where the disk is full."""
+    full = (
+        "import errno, tempfile\ndef full(*_, **__): raise OSError(errno.ENOSPC, 'No space left')\n"
+    )
+    (tmp_path / "sitecustomize.py").write_text(f"{full}tempfile.TemporaryDirectory = full\n")
+    paths = f"{tmp_path}{os.pathsep}{ROOT}"
+
+    ended = torchkit("env", "--live", cwd=tmp_path, PYTHONPATH=paths)
+    without = torchkit("env", cwd=tmp_path, PYTHONPATH=paths)
+
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith("error: --live could not run: no temporary folder")
+    assert without.returncode != 2
+
+
+def test_the_installed_program_starts_as_python_m_does() -> None:
+    """What it does first is to note a SIGTERM, before the command line is loaded."""
+    entry = re.search(r'(?m)^torchkit = "(.+)"$', (ROOT / "pyproject.toml").read_text())
+
+    assert entry is not None
+    assert entry[1] == "torchkit.__main__:start"
+    assert callable(pkgutil.resolve_name(entry[1]))
+
+
+def test_a_build_that_worked_is_told_in_the_overview(saved, tmp_path) -> None:
+    trial = {
+        "against": "/opt/libtorch", "stage": "run", "succeeded": True, "error": None,
+        "version": "2.13.0+cpu", "configure_s": 0.44, "compile_s": 8.31, "link_s": 0.65,
+        "run_s": 0.4, "cuda_available": False,
+    }  # fmt: skip
+    failed = {**trial, "against": "/opt/old", "stage": "link", "succeeded": False, "error": "no"}
+    alone = torchkit("env", "--facts", saved({**HEALTHY, "build_trials": [trial]}), cwd=tmp_path)
+    two = torchkit(
+        "env", "--facts", saved({**HEALTHY, "build_trials": [trial, failed]}), cwd=tmp_path
+    )
+
+    rows = [line for line in alone.stdout.splitlines() if line.startswith("probe ")]
+    assert [" ".join(row.split()[1:]) for row in rows] == [
+        "works · libtorch 2.13.0+cpu · configured in 0.4 s · compiled in 8.3 s · linked in 0.7 s"
+        " · ran in 0.4 s · CUDA not available"
+    ]
+    rows = [line for line in two.stdout.splitlines() if line.startswith("probe ")]
+    assert "libtorch 2.13.0+cpu · /opt/libtorch · configured" in rows[0]
+    assert "link failed · libtorch 2.13.0+cpu · /opt/old" in rows[1]
 
 
 def test_from_python_a_report_is_returned_and_nothing_printed(capsys) -> None:

@@ -12,8 +12,10 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "torchkit"
 
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
-    "__init__": ("api", "commands", "errors"),
-    "api": ("commands", "model", "render", "report", "errors"),
+    "__init__": ("api", "commands", "errors", "live_snoop"),
+    "api": ("commands", "dataset", "model", "render", "report", "errors", "system"),
+    "snooping": ("commands", "render", "report", "errors", "streams", "tracing"),
+    "live_snoop": ("commands", "errors", "snooping", "tracing"),
     "__main__": ("cli", "machine.interruption"),
     "report": (),
     "errors": (),
@@ -34,26 +36,42 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "knowledge",
         "machine.facts",
         "advice",
+        "dataset.predict",
         "requirements",
         "units",
     ),
+    "dataset": ("dataset", "model", "machine.shm", "errors"),
+    "tracing": ("tracing", "advice.forward", "errors"),
+    "logs": ("logs", "knowledge", "errors"),
     "model": ("model", "report", "errors", "versions", "units"),
     "render": ("render", "report"),
     "commands": (
         "commands",
+        "dataset",
         "checks",
         "advice",
         "machine",
         "model",
         "knowledge",
+        "logs",
         "report",
         "errors",
         "system",
+        "tracing",
         "versions",
         "requirements",
         "units",
     ),
-    "cli": ("commands", "render", "report", "errors", "streams", "lean_options", "system"),
+    "cli": (
+        "commands",
+        "render",
+        "report",
+        "errors",
+        "streams",
+        "lean_options",
+        "snooping",
+        "system",
+    ),
 }
 
 SOURCES = sorted(PACKAGE.rglob("*.py"))
@@ -99,10 +117,15 @@ WITHOUT_TORCH = ("model/__init__.py", "model/record.py", "model/layers.py", "mod
 """What of `model/` is plain data, and reads weights where there is no torch."""
 
 
+RUN_THE_DATASET = ("dataset/live.py", "dataset/loading.py", "dataset/sizes.py", "dataset/trial.py")
+"""What of `dataset/` runs the user's code: in a child of its own, or in the process that called us."""
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_only_what_runs_a_model_imports_torch(path: Path) -> None:
     inside = path.relative_to(PACKAGE).as_posix()
-    may = part_of(path) == "model" and not inside.startswith(WITHOUT_TORCH)
+    is_model = part_of(path) == "model" and not inside.startswith(WITHOUT_TORCH)
+    may = is_model or inside in RUN_THE_DATASET or part_of(path) == "tracing"
 
     found = [name for _, name in imports_of(path) if name.split(".")[0] == "torch"]
 
@@ -119,14 +142,14 @@ def test_only_the_command_line_imports_typer() -> None:
     assert users == {"cli.py", "lean_options.py"}
 
 
-def test_only_system_and_the_children_start_programs() -> None:
+def test_only_system_and_the_guard_start_programs() -> None:
     users = {
         path.name
         for path in SOURCES
         if any(name.split(".")[0] == "subprocess" for _, name in imports_of(path))
     }
 
-    assert users == {"system.py"}
+    assert users == {"system.py", "guard.py"}
 
 
 HEAVY = ("torch", "rich", "pydantic", "numpy", "elftools", "netron", "importlib.metadata", "email")
@@ -144,7 +167,17 @@ except SystemExit as end:
 """
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["env"], ["env", "--json"], ["schema"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["env"],
+        ["env", "--json"],
+        ["schema"],
+        ["shm-check"],
+        ["shm-check", "--sample", "3,224,224", "--workers", "4"],
+    ],
+)
 def test_start_up_loads_nothing_heavy_and_no_torch(arguments: list[str]) -> None:
     script = PROBE.format(arguments=arguments, heavy=HEAVY)
 

@@ -56,6 +56,16 @@ class Tagger(nn.Module):
 
     def forward(self, ids, mask=None):
         return self.out(self.rnn(self.embedding(ids))[0])
+
+
+class Flat(nn.Module):  # takes pictures of 19x21
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 4, 3)
+        self.head = nn.Linear(4 * 17 * 19, 2)
+
+    def forward(self, x):
+        return self.head(self.conv(x).flatten(1))
 """
 
 BLOCK = 16 * 16 * 9 + 16 + 16 + 16
@@ -115,7 +125,7 @@ def test_a_forward_that_fails_names_the_layer_what_it_was_given_and_the_cure(
     assert finding["id"] == "forward-fails"
     assert finding["message"].startswith("head (Linear) raises RuntimeError: mat1 and mat2")
     assert {"name": "given", "value": "[1, 16] float32", "source": ""} in finding["evidence"]
-    assert finding["fix"] == ["Linear(16, 2)"]
+    assert finding["fix"] == ["self.head = nn.Linear(16, 2)"]
     rows = {row["path"]: row for row in report["tables"][0]["rows"]}
     assert rows["head"]["status"] == "failed"
     assert rows["pool"]["output_shapes"] == [[1, 16, 1, 1]]
@@ -131,11 +141,21 @@ def test_without_an_input_one_is_worked_out_and_said(cli: Callable[..., Any], mo
 
 
 def test_a_guess_that_fails_is_no_fault_of_the_model(cli: Callable[..., Any], model: str) -> None:
-    ended = cli("summary", f"{model}:Net(15)")
+    ended = cli("summary", f"{model}:Flat")
 
     assert ended.code == 2
-    assert "no input worked out for Net runs" in ended.stderr
+    assert "no input worked out for Flat runs" in ended.stderr
     assert "--input" in ended.stderr
+
+
+def test_what_fails_on_any_guess_is_shown_with_the_layer(
+    cli: Callable[..., Any], model: str
+) -> None:
+    ended = cli("summary", f"{model}:Net(15)")
+
+    assert ended.code == 1
+    assert "head (Linear) fails: it takes 15 features, and is given 16" in ended.stdout
+    assert "(guessed)" in ended.stdout
 
 
 def test_keyword_inputs_reach_forward_by_name(cli: Callable[..., Any], model: str) -> None:
@@ -224,6 +244,14 @@ def test_from_python_the_arguments_are_those_of_torchsummary(capsys: Any) -> Non
     assert capsys.readouterr().out == ""
 
 
+def test_from_python_the_batch_size_that_torchsummary_has_by_default_is_one_sample() -> None:
+    import torchkit
+
+    result = torchkit.summary(torch.nn.Linear(4, 2), (4,), batch_size=-1)
+
+    assert result.layers[0]["output_shapes"] == [[1, 2]]
+
+
 def test_from_python_tensors_may_be_given_and_the_model_is_left_as_it_was() -> None:
     import torchkit
 
@@ -275,7 +303,85 @@ def test_a_weights_file_is_told_tensor_by_tensor(cli: Callable[..., Any], weight
     assert {row["name"]: row["shape"] for row in report["tables"][0]["rows"]} == {
         name: list(value.shape) for name, value in held.items()
     }
-    assert report["totals"]["params"] == sum(value.numel() for value in held.values())
+    assert report["totals"]["elements"] == sum(value.numel() for value in held.values())
+
+
+def test_data_that_tensors_have_in_common_is_counted_once_in_every_row(
+    cli: Callable[..., Any], tmp_path: Path
+) -> None:
+    base = torch.arange(20.0)
+    torch.save({"a": {"x": base, "tied": base, "turned": base.view(4, 5).t()}, "b": base[2:6]},
+               tmp_path / "views.pt")  # fmt: skip
+    torch.save(base, tmp_path / "bare.pt")
+
+    report = told(cli("summary", tmp_path / "views.pt", "--json"))
+    text = cli("summary", tmp_path / "views.pt").stdout
+    bare = cli("summary", tmp_path / "bare.pt").stdout
+
+    assert report["totals"]["elements"] == 20
+    assert [row["shared_with"] for row in report["tables"][0]["rows"]] == [
+        None, "a.x", "a.x", "a.x",
+    ]  # fmt: skip
+    (whole,) = (line for line in text.splitlines() if line.strip().startswith("views.pt  "))
+    assert whole.split()[-3:] == ["20", "80", "bytes"]
+    (row,) = (line for line in bare.splitlines() if line.strip().startswith("bare.pt  "))
+    assert row.split()[-3:] == ["20", "80", "bytes"]
+
+
+def test_a_file_without_tensors_is_not_said_to_be_fine(
+    cli: Callable[..., Any], tmp_path: Path
+) -> None:
+    torch.save({"epoch": 3}, tmp_path / "empty.pt")
+
+    ended = cli("summary", tmp_path / "empty.pt")
+
+    assert ended.code == 0
+    assert "no tensors in it" in ended.stdout
+    assert "2 checks fine" not in ended.stdout
+
+
+def test_comparing_with_a_file_tells_what_is_wrong_with_the_file(
+    cli: Callable[..., Any], weights: Path, tmp_path: Path
+) -> None:
+    import os
+
+    class Trap:
+        def __reduce__(self) -> tuple[Any, tuple[str]]:
+            return os.system, (f"touch {tmp_path}/sprung",)
+
+    torch.save({"model": torch.load(weights), "trap": Trap()}, tmp_path / "evil.pt")
+    (tmp_path / "cut.pt").write_bytes(weights.read_bytes()[:-4000])
+
+    evil = told(cli("summary", "net.py:Net", "--compare", tmp_path / "evil.pt", "--json"))
+    cut = told(cli("summary", "net.py:Net", "--compare", tmp_path / "cut.pt", "--json"))
+    both = told(cli("summary", tmp_path / "evil.pt", "--compare", tmp_path / "cut.pt", "--json"))
+
+    statuses = [
+        {it["id"]: it["status"] for it in report["findings"] if it["status"] in ("warn", "fail")}
+        for report in (evil, cut, both)
+    ]
+    assert statuses[0] == {"dangerous-globals": "warn"}
+    assert statuses[1] == {"file-damaged": "fail"}
+    assert statuses[2] == {"dangerous-globals": "warn", "file-damaged": "fail"}
+    assert cut["totals"]["loads"] is False
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_a_model_whose_forward_fails_is_told_when_it_is_compared(
+    cli: Callable[..., Any], model: str
+) -> None:
+    ended = cli(
+        "summary", "net.py:Net", "--compare", "net.py:Net(15)", "--input", "1,32,32", "--json"
+    )
+
+    report = told(ended)
+    (finding,) = report["findings"]
+    assert ended.code == 1
+    assert (finding["id"], finding["status"]) == ("forward-fails", "fail")
+    assert finding["message"].startswith("net.py:Net(15): ")
+    assert report["totals"]["difference"]["params"] == -2
+    assert "flops" not in report["totals"]["difference"]
+    assert "flops" not in report["tables"][0]["columns"]
 
 
 def test_a_pickle_that_would_run_something_is_described_and_runs_nothing(
@@ -319,3 +425,235 @@ def test_two_models_are_held_against_one_another(cli: Callable[..., Any], model:
 
     assert ended.code == 0
     assert "same" in ended.stdout.splitlines()[0]
+
+
+# --- the first line, columns, options
+
+
+def test_a_guessed_input_is_said_in_the_first_line(cli: Callable[..., Any], model: str) -> None:
+    ended = cli("summary", f"{model}:Tagger")
+
+    assert ended.code == 0
+    assert ended.stdout.startswith("Tagger · [1, 16] int64 (guessed) · eval")
+
+
+def test_columns_that_were_asked_for_are_shown_though_nothing_stands_in_them(
+    cli: Callable[..., Any], model: str
+) -> None:
+    ended = cli("summary", f"{model}:Tagger", "--columns", "own_params,buffers,shared_with")
+
+    header = [it.strip() for it in ended.stdout.splitlines()[2].split("  ") if it.strip()]
+    assert header == ["layer", "own params", "buffers", "shared with"]
+
+
+def test_columns_are_known_by_their_names_in_json(cli: Callable[..., Any], model: str) -> None:
+    columns = "input_shapes,output_shapes,own_params,trainable_params,flops,status"
+    ended = cli("summary", f"{model}:Net", "--input", "1,32,32", "--columns", columns)
+
+    assert ended.code == 0
+    header = [it.strip() for it in ended.stdout.splitlines()[2].split("  ") if it.strip()]
+    assert header == ["layer", "input", "output", "own params", "trainable", "FLOPs", "status"]
+
+
+def test_what_has_more_inside_is_marked_and_the_depth_that_shows_it_is_named(
+    cli: Callable[..., Any], model: str
+) -> None:
+    asked = ("summary", f"{model}:Net", "--input", "1,32,32")
+
+    assert "--depth 2 shows all" in cli(*asked, "--depth", "1").stdout
+    assert "shows all" not in cli(*asked, "--depth", "2").stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        (["--batch-size", "0"], "--batch-size 0 is no batch"),
+        (["--depth", "-1"], "--depth -1 is no depth"),
+        (["--no-batch", "--batch-size", "3"], "--no-batch and --batch-size 3 contradict"),
+        (
+            ["--dtype", "float16", "--input", "1,32,32:float32"],
+            "--dtype is for inputs that name none",
+        ),
+        (["--input", "@batch.pt", "--batch-size", "3"], "--batch-size is for shapes"),
+        (["--engine", "torchsummary", "--depth", "2"], "--depth has no effect"),
+        (["--engine", "torchsummary", "--optimizer", "sgd"], "--optimizer has no effect"),
+        (["--compare", "net.py:Tagger", "--columns", "type"], "--columns has no effect"),
+        (["--compare", "weights.pt", "--train"], "--train is for a model that is run"),
+    ],
+)
+def test_an_option_that_would_be_passed_over_is_refused(
+    cli: Callable[..., Any], model: str, options: list[str], error: str
+) -> None:
+    (Path.cwd() / "weights.pt").touch()
+
+    ended = cli("summary", f"{model}:Net", *options)
+
+    assert ended.code == 2
+    assert ended.stderr.startswith(f"error: {error}")
+    assert "hint:" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--input", "4"), ("--batch-size", "4"), ("--device", "cuda"), ("--columns", "type")],
+)
+def test_options_of_a_run_are_refused_for_a_weights_file(
+    cli: Callable[..., Any], weights: Path, option: str, value: str
+) -> None:
+    ended = cli("summary", weights, option, value)
+
+    assert ended.code == 2
+    assert f"{option} is for" in ended.stderr
+
+
+BROKEN = """
+import sys
+
+import torch
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.fc = nn.Linear(16, 10)
+
+    def forward(self, x):
+        return self.fc(self.pool(x))
+
+
+class Exits(nn.Module):
+    def forward(self, x):
+        sys.exit(3)
+
+
+class Interrupted(nn.Module):
+    def forward(self, x):
+        raise KeyboardInterrupt
+
+
+class Wrapped(nn.Module):
+    def forward(self, x):
+        try:
+            return {}["logits"]
+        except KeyError as error:
+            raise ValueError("no logits") from error
+
+
+class Example(Net):
+    example_input_array = torch.zeros(1, 16, 8, 8)
+"""
+
+
+@pytest.fixture
+def broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    (tmp_path / "broken.py").write_text(BROKEN)
+    monkeypatch.chdir(tmp_path)
+    return "broken.py"
+
+
+def test_the_first_line_has_layer_trouble_and_input_and_the_exception_stands_once(
+    cli: Callable[..., Any], broken: str
+) -> None:
+    ended = cli("summary", f"{broken}:Net", "--input", "16,8,8")
+
+    first = ended.stdout.splitlines()[0]
+    assert ended.code == 1
+    assert first.startswith(
+        "Net · fc (Linear) fails: [1, 16, 1, 1] was not flattened to 16 features"
+    )
+    assert "[1, 16, 8, 8] float32" in first
+    assert ended.stdout.count("mat1 and mat2") == 1
+    assert "fix    return self.fc(self.pool(x).flatten(1))" in ended.stdout
+    assert "would fail" not in ended.stdout
+
+
+def test_a_forward_that_exits_is_reported_as_a_failure(
+    cli: Callable[..., Any], broken: str
+) -> None:
+    ended = cli("summary", f"{broken}:Exits", "--input", "8", "--json")
+
+    report = told(ended)
+    assert ended.code == 1
+    assert report["findings"][0]["message"] == "Exits raises SystemExit: 3"
+    assert report["headline"].startswith("Exits fails: it ends the program with sys.exit(3)")
+
+
+def test_ctrl_c_during_forward_stays_one(cli: Callable[..., Any], broken: str) -> None:
+    assert cli("summary", f"{broken}:Interrupted", "--input", "8").code == 130
+
+
+def test_what_an_exception_was_raised_from_is_told(cli: Callable[..., Any], broken: str) -> None:
+    ended = cli("summary", f"{broken}:Wrapped", "--input", "8", "--json")
+
+    evidence = {it["name"]: it["value"] for it in told(ended)["findings"][0]["evidence"]}
+    assert evidence["raised from"] == "KeyError: 'logits'"
+
+
+def test_the_authors_own_example_that_fails_is_a_fault_of_the_model(
+    cli: Callable[..., Any], broken: str
+) -> None:
+    ended = cli("summary", f"{broken}:Example", "--json")
+
+    report = told(ended)
+    assert ended.code == 1
+    assert report["findings"][0]["id"] == "forward-fails"
+    assert "[1, 16, 8, 8] float32" in report["headline"]
+
+
+UNKNOWN_ON_SHAPES = """
+import torch
+from torch import nn
+
+LIBRARY = torch.library.Library("summary_without_a_rule", "DEF")
+LIBRARY.define("double(Tensor x) -> Tensor")
+LIBRARY.impl("double", lambda x: x * 2, "CPU")
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Linear(8, 8)
+        self.large = nn.Linear(30_000, 20_000)  # more than is ever built
+
+    def forward(self, x):
+        return torch.ops.summary_without_a_rule.double(self.first(x))
+"""
+
+
+@pytest.mark.parametrize("options", [("--input", "8"), ()])
+def test_what_shapes_alone_do_not_tell_is_a_warning_and_no_fault(
+    options: tuple[str, ...], cli: Callable[..., Any], tmp_path: Path
+) -> None:
+    file = tmp_path / "net.py"
+    name = f"without_a_rule_{len(options)}"  # a name is given once in a process
+    file.write_text(UNKNOWN_ON_SHAPES.replace("summary_without_a_rule", name))
+
+    ended = cli("summary", f"{file}:Net", *options, "--json")
+
+    report = told(ended)
+    (finding,) = report["findings"]
+    rows = {row["path"]: row["status"] for row in report["tables"][0]["rows"]}
+    assert ended.code == 0
+    assert finding["status"] == "warn"
+    assert finding["fix"] == ["--run builds the model in memory, 2.2 GiB, and runs it"]
+    assert rows == {"": "stopped", "first": "ok", "large": "not-run"}
+
+
+def test_a_long_table_is_folded_further_unless_a_depth_is_asked_for(
+    cli: Callable[..., Any], tmp_path: Path
+) -> None:
+    file = tmp_path / "net.py"
+    file.write_text(
+        "from torch import nn\n"
+        "block = lambda n: nn.Sequential(nn.Sequential(nn.Linear(n, n + 1)), nn.ReLU())\n"
+        "Net = lambda: nn.Sequential(*map(block, range(4, 40)))\n"
+    )
+
+    short, whole = (
+        cli("summary", f"{file}:Net", "--input", "4", *more) for more in ((), ("--depth", "3"))
+    )
+
+    assert len(short.stdout.splitlines()) < 60
+    assert "--depth 3 shows all" in short.stdout
+    assert len(whole.stdout.splitlines()) > 140

@@ -136,6 +136,15 @@ def test_links_are_followed_as_far_as_they_lead(tmp_path: Path) -> None:
     assert system.resolve("/loop").name == "loop"
 
 
+@posix
+def test_a_name_with_a_nul_is_not_there(tmp_path: Path) -> None:
+    system = System(root=tmp_path)
+
+    assert system.resolve("/a\0b") == Path("/a\0b")
+    assert System().resolve("/a\0b") == Path("/a\0b")
+    assert system.file_system("/a\0b") is None
+
+
 def test_a_file_system_has_the_sizes_of_statvfs(tmp_path: Path) -> None:
     answer = System(root=tmp_path).file_system("/")
 

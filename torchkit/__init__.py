@@ -9,11 +9,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from torchkit.api import summary
+    from torchkit.api import explain, shm_check, summary
     from torchkit.commands.env import run as env
     from torchkit.errors import TorchkitError
+    from torchkit.live_snoop import install_excepthook, snoop
 
-__all__ = ["TorchkitError", "__version__", "env", "summary"]
+__all__ = [
+    "TorchkitError",
+    "__version__",
+    "env",
+    "explain",
+    "install_excepthook",
+    "shm_check",
+    "snoop",
+    "summary",
+]
 __version__ = "0.1.0"
 
 
@@ -26,6 +36,22 @@ def __getattr__(name: str) -> Any:
         from torchkit.api import summary
 
         return summary
+    if name == "explain":
+        from torchkit.api import explain
+
+        return explain
+    if name == "shm_check":
+        from torchkit.api import shm_check
+
+        return shm_check
+    if name == "snoop":
+        from torchkit.live_snoop import snoop
+
+        return snoop
+    if name == "install_excepthook":
+        from torchkit.live_snoop import install_excepthook
+
+        return install_excepthook
     if name == "TorchkitError":
         from torchkit.errors import TorchkitError
 

@@ -196,7 +196,9 @@ def summary(
         str | None, typer.Option(metavar="DTYPE", help="Of inputs that name none.")
     ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:0 or mps.")] = "cpu",
-    depth: Annotated[int, typer.Option(help="Fold the tree below; JSON has all.")] = 3,
+    depth: Annotated[
+        int | None, typer.Option(help="Fold the tree below; 3, or less if that is long.")
+    ] = None,
     columns: Annotated[
         str,
         typer.Option(metavar="A,B", help="Which columns text shows, e.g. type,output,params."),
@@ -239,6 +241,195 @@ def summary(
         Format.JSON if as_json else format,
         output=output, strict=strict, quiet=quiet, redact=redact,
     )  # fmt: skip
+
+
+@app.command(
+    "shm-check",
+    cls=LeanCommand,
+    epilog="Example: torchkit shm-check --sample 3,224,224 --batch-size 64 --workers 8",
+)
+def shm_check(
+    dataset: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="DATASET",
+            help="data.py:dataset: a Dataset, a DataLoader, or something that returns one.",
+            show_default=False,
+        ),
+    ] = None,
+    sample: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SHAPE[:DTYPE]",
+            help="Shape of one sample instead: 3,224,224:uint8; repeatable.",
+        ),
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option(help="As in DataLoader.")] = None,
+    workers: Annotated[int | None, typer.Option(help="num_workers; 2 if nothing says it.")] = None,
+    prefetch: Annotated[
+        int | None, typer.Option(help="prefetch_factor; 2 if nothing says it.")
+    ] = None,
+    pin_memory: Annotated[bool, typer.Option("--pin-memory", help="As in DataLoader.")] = False,
+    loaders: Annotated[
+        int, typer.Option(help="Loaders alive at once: training and validation.")
+    ] = 1,
+    ranks: Annotated[int, typer.Option(help="Ranks on this machine.")] = 1,
+    hold: Annotated[int, typer.Option(help="Batches kept by the loop beside the one in use.")] = 0,
+    strategy: Annotated[
+        str | None, typer.Option(help="file_descriptor or file_system, as torch.multiprocessing.")
+    ] = None,
+    need: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Only: can that much be had? 8G, 512M.")
+    ] = None,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Run the DataLoader, and report the true peak.")
+    ] = False,
+    timeout: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="How long the dataset may run.")
+    ] = None,
+    format: FormatOption = Format.TEXT,
+    as_json: JsonOption = False,
+    output: OutputOption = None,
+    strict: StrictOption = False,
+    quiet: QuietOption = False,
+    redact: RedactOption = True,
+) -> None:
+    """Say whether DataLoader workers will run out of shared memory.
+
+    Of a dataset, from batches that are made in a child; of a sample's shape, by arithmetic; of this
+    machine, without either. Says what to set, where.
+    """
+    from torchkit.commands.shm_check import run
+    from torchkit.commands.shm_workload import Question
+
+    question = Question(
+        target=dataset, samples=sample or (), batch_size=batch_size, workers=workers,
+        prefetch=prefetch, pin_memory=pin_memory, loaders=loaders, ranks=ranks, hold=hold,
+        strategy=strategy, need=need, measure=measure, timeout_s=timeout,
+    )  # fmt: skip
+    emit(
+        run(question, _this_machine()),
+        Format.JSON if as_json else format,
+        output=output, strict=strict, quiet=quiet, redact=redact,
+    )  # fmt: skip
+
+
+@app.command(cls=LeanCommand, epilog="Example: make 2>&1 | torchkit explain")
+def explain(
+    what: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[FILE|-|ID|TEXT]",
+            help="A log, - for standard input, the id of a problem or check, or a message.",
+            show_default=False,
+        ),
+    ] = None,
+    list_: Annotated[
+        bool, typer.Option("--list", help="List problems and checks; with a word, those about it.")
+    ] = False,
+    facts: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The log is of that saved machine, not of this one."),
+    ] = None,
+    no_env: Annotated[bool, typer.Option("--no-env", help="Leave the machine out of it.")] = False,
+    format: FormatOption = Format.TEXT,
+    as_json: JsonOption = False,
+    output: OutputOption = None,
+    strict: StrictOption = False,
+    quiet: QuietOption = False,
+    redact: RedactOption = True,
+) -> None:
+    """Say what an error means here, and what cures it.
+
+    Reads a log of any length, or standard input when it is piped. Ends with 0 where something was
+    recognised and 1 where nothing was, as grep does.
+    """
+    from torchkit.commands.explain import Question, run
+
+    text = " ".join(what) if what else None
+    question = Question(what=text, listed=list_, saved=facts, no_env=no_env)
+    emit(
+        run(question, _this_machine()),
+        Format.JSON if as_json else format,
+        output=output, strict=strict, quiet=quiet, redact=redact,
+    )  # fmt: skip
+
+
+@app.command(
+    cls=LeanCommand,
+    context_settings={"allow_interspersed_args": False},
+    epilog="Example: torchkit snoop train.py --epochs 1",
+)
+def snoop(
+    what: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="SCRIPT|MODULE|TARGET [ARGS…]",
+            help="A script with its arguments, with -m a module, or a model such as model.py:Net.",
+            show_default=False,
+        ),
+    ] = None,
+    module: Annotated[bool, typer.Option("-m", help="Run a module, as `python -m` does.")] = False,
+    function: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--function",
+            "-f",
+            metavar="GLOB",
+            help="Follow these functions line by line: train_step, Net.forward, '*.forward'.",
+        ),
+    ] = None,
+    calls: Annotated[int, typer.Option(help="So many calls of each function are followed.")] = 3,
+    depth: Annotated[int, typer.Option(help="Follow so deep what they call, too.")] = 0,
+    engine: Annotated[
+        str, typer.Option(help="torchkit, or the line format of torchsnooper.")
+    ] = "torchkit",
+    nan: Annotated[
+        bool, typer.Option("--nan", help="Stop at the first operation that makes NaN of numbers.")
+    ] = False,
+    inf: Annotated[bool, typer.Option("--inf", help="The same for Inf, too.")] = False,
+    inplace: Annotated[
+        bool, typer.Option("--inplace", help="Both lines of autograd's in-place error.")
+    ] = False,
+    exact: Annotated[
+        bool,
+        typer.Option("--exact", help="Keep every call's operands; find devices mixed silently."),
+    ] = False,
+    cuda_sync: Annotated[
+        bool, typer.Option("--cuda-sync", help="CUDA_LAUNCH_BLOCKING=1 for the run.")
+    ] = False,
+    input_: Annotated[
+        list[str] | None,
+        typer.Option("--input", metavar="SPEC", help="Of a model: as for summary; repeatable."),
+    ] = None,
+    batch_size: Annotated[int, typer.Option(help="Put in front of each --input.")] = 1,
+    no_batch: Annotated[bool, typer.Option("--no-batch", help="Put no batch in front.")] = False,
+    dtype: Annotated[
+        str | None, typer.Option(metavar="DTYPE", help="Of inputs that name none.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="Of a model: cpu, cuda, cuda:0 or mps.")] = "cpu",
+    backward: Annotated[
+        bool, typer.Option("--backward", help="Of a model: the backward, too.")
+    ] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Also write the report there: .json, .html, .txt, .md."),
+    ] = None,
+) -> None:
+    """Run a script untouched, and say which tensor broke it.
+
+    The script has its own stdout and exit status; the report goes to stderr.
+    """
+    from torchkit.commands.snoop_run import Question
+    from torchkit.snooping import run_and_tell
+
+    question = Question(
+        what=what or (), is_module=module, cuda_sync=cuda_sync, nan=nan, inf=inf, inplace=inplace,
+        exact=exact,
+        functions=function or (), calls=calls, depth=depth, engine=engine, inputs=input_ or (),
+        batch_size=batch_size, no_batch=no_batch, dtype=dtype, device=device, backward=backward,
+    )  # fmt: skip
+    raise typer.Exit(run_and_tell(question, report))
 
 
 @app.command(cls=LeanCommand, epilog="Example: torchkit schema > report.schema.json")
@@ -294,17 +485,59 @@ def main() -> None:
     raise SystemExit(_run(sys.argv[1:]))
 
 
+class _Ended(BaseException):
+    """A signal ended us. A SystemExit would pass for one of the user's import hook or model."""
+
+
 def _end(number: int, _frame: object) -> NoReturn:
-    raise SystemExit(128 + number)  # as shells count
+    raise _Ended(number)
+
+
+_TAKES_NO_VALUE = frozenset({
+    "-m", "--nan", "--inf", "--inplace", "--cuda-sync", "--no-batch", "--backward", "--help",
+})  # fmt: skip
+
+
+def _target_last(arguments: list[str]) -> list[str]:
+    """`snoop TARGET --input …` as `snoop --input … TARGET`; what follows a script is the script's."""
+    if arguments[:1] != ["snoop"]:
+        return arguments
+    from torchkit.commands.snoop_run import names_a_target
+
+    before, target = _split_options(arguments[1:], until_word=True)
+    if "-m" in before or not target or not names_a_target(target[0]):
+        return arguments
+    options, words = _split_options(target[1:], until_word=False)
+    return ["snoop", *before, *options, target[0], *words]
+
+
+def _split_options(arguments: list[str], *, until_word: bool) -> tuple[list[str], list[str]]:
+    """Options with their values, and other words; with `until_word` all from the first word on."""
+    options: list[str] = []
+    words: list[str] = []
+    rest = list(arguments)
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("-"):
+            words.append(word)
+            if until_word:
+                return options, [*words, *rest]
+            continue
+        options.append(word)
+        if word not in _TAKES_NO_VALUE and "=" not in word and rest:
+            options.append(rest.pop(0))
+    return options, words
 
 
 def _run(arguments: list[str]) -> int:
     try:
-        return _answer(arguments)
+        return _answer(_target_last(arguments))
     except TorchkitError as error:
         return _fail(Failure(error.message, error.hint), arguments)
     except (KeyboardInterrupt, typer.Abort):
         return 130  # 128 + SIGINT, as shells count
+    except _Ended as end:
+        return 128 + int(end.args[0])
 
 
 def _answer(arguments: list[str]) -> int:

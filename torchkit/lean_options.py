@@ -2,7 +2,7 @@
 
 typer 0.29 builds a pydantic adapter for every option, even for one that is not given; loading
 pydantic costs 75 ms of CPU and 18 MiB, a third of all `torchkit env` takes. Our options are
-texts, paths, names from a list, and lists of these, so a few lines serve. The hook is private to
+texts, numbers, paths, names from a list, and lists of these, so a few lines serve. The hook is private to
 typer (`_runtime_param`, seen in 0.29.2): where it is missing, typer's own way is taken.
 """
 
@@ -49,7 +49,7 @@ def _kind(annotation: Any) -> type:
 
 
 def _is_ours(annotation: Any) -> bool:
-    return issubclass(_kind(annotation), (bool, str, Path, Enum))
+    return issubclass(_kind(annotation), (bool, str, Path, Enum, int, float))
 
 
 _BOOLS = {
@@ -88,9 +88,11 @@ class _Converter:
         try:
             return self._kind(text)
         except ValueError:
-            choices = (
-                [str(item.value) for item in self._kind] if issubclass(self._kind, Enum) else []
-            )
             raise typer.BadParameter(
-                f"{text!r} is not one of {', '.join(choices)}", ctx=ctx, param=param
+                f"{text!r} is not {self._wanted()}", ctx=ctx, param=param
             ) from None
+
+    def _wanted(self) -> str:
+        if issubclass(self._kind, Enum):
+            return f"one of {', '.join(str(item.value) for item in self._kind)}"
+        return "a whole number" if self._kind is int else "a number"

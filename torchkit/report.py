@@ -40,11 +40,15 @@ class ExitCode(IntEnum):
 
 @dataclass(frozen=True)
 class Evidence:
-    """One value a verdict rests on: its name, the value as text, and where it was read."""
+    """One value a verdict rests on: its name, the value as text, and where it was read.
+
+    `shown` is False where people see it elsewhere, in a listing say.
+    """
 
     name: str
     value: str
     source: str = ""
+    shown: bool = True
 
 
 WOULD_FAIL_WITH = "would fail with"
@@ -136,6 +140,24 @@ class Table:
 
 
 @dataclass(frozen=True)
+class ListedLine:
+    """A line of source. What is between the columns `start` and `end`, from 0, is marked."""
+
+    number: int
+    text: str
+    start: int | None = None
+    end: int | None = None
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Some lines of source, and where they stand: `train.py:31 in Net.forward`."""
+
+    title: str
+    lines: tuple[ListedLine, ...]
+
+
+@dataclass(frozen=True)
 class Artifact:
     """A file that was written, or an address that is recommended, and why."""
 
@@ -160,6 +182,7 @@ class Report:
     """Everything a subcommand has to say. `facts` and `totals` are ready for JSON.
 
     `views` are what people see in place of `tables`, where those are long: JSON has all rows.
+    `listings` show people the source that findings speak of.
     """
 
     command: str
@@ -167,6 +190,7 @@ class Report:
     tables: tuple[Table, ...] = ()
     views: tuple[Table, ...] = ()
     artifacts: tuple[Artifact, ...] = ()
+    listings: tuple[Listing, ...] = ()
     facts: Mapping[str, Json] = field(default_factory=dict)
     totals: Mapping[str, Json] = field(default_factory=dict)
     failure: Failure | None = None

@@ -204,6 +204,13 @@ class System:
         needed = os.R_OK | os.X_OK if self.is_folder(path) else os.R_OK
         return self.exists(path) and not os.access(here, needed)
 
+    def is_writable(self, folder: Path | str) -> bool:
+        """Whether we may make files in this folder, as far as its permissions say."""
+        try:
+            return os.access(self.path(folder), os.W_OK | os.X_OK)
+        except (OSError, ValueError):
+            return False
+
     def names_in(self, folder: Path | str) -> tuple[str, ...]:
         """Names of the entries of a folder, sorted; none when it cannot be listed."""
         try:
@@ -215,7 +222,7 @@ class System:
         """The path with symbolic links followed, as far as they lead."""
         try:
             resolved = self.path(path).resolve()
-        except (OSError, RuntimeError):
+        except (OSError, RuntimeError, ValueError):  # a loop, or a NUL in the name
             return Path(path)
         if self.root == Path("/"):
             return resolved
@@ -226,7 +233,7 @@ class System:
         """Sizes of the file system a path lies on; None when the path is not there."""
         try:
             return os.statvfs(self.path(path))
-        except FileNotFoundError:
+        except (FileNotFoundError, ValueError):
             return None
         except (OSError, AttributeError) as error:
             return Unknown(f"cannot ask {path} for its size: {_reason(error)}")

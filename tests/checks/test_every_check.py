@@ -21,7 +21,8 @@ PROMISED = {
     "python-unsupported", "driver-missing", "driver-too-old", "driver-mismatch",
     "gpu-unsupported", "cuda-toolkit-mismatch", "host-compiler-too-new", "host-compiler-too-old",
     "glibc-too-old", "libstdcxx-too-old", "library-shadowed", "nvidia-package-mismatch",
-    "companion-mismatch", "numpy-mismatch", "setuptools-mismatch", "shm-small",
+    "companion-mismatch", "numpy-mismatch", "setuptools-mismatch", "shm-small", "shm-missing",
+    "shm-full", "shm-insufficient", "fd-limit", "inode-limit", "memory-limit",
     "requirement-unmet", "extension-broken", "extension-abi", "extension-arch", "libtorch-abi",
     "libtorch-cuda", "libtorch-glibc", "libtorch-compiler", "machines-differ",
 }  # fmt: skip
@@ -86,16 +87,22 @@ def test_a_check_judges_and_reads_nothing(check_id: str) -> None:
 
     ours = {name for name in imported if name.startswith("torchkit")}
     assert ours <= {
+        "torchkit.advice.around_torch",
         "torchkit.advice.cmake_cuda",
+        "torchkit.advice.forward",
+        "torchkit.advice.forward.facts",
         "torchkit.advice.libtorch",
         "torchkit.advice.libtorch_toolkit",
         "torchkit.advice.extension_cures",
         "torchkit.advice.extensions",
         "torchkit.advice.lines",
+        "torchkit.advice.shared_memory",
         "torchkit.advice.symbol_names",
+        "torchkit.dataset.predict",
         "torchkit.errors",
         "torchkit.knowledge.compat",
         "torchkit.knowledge.meanings",
+        "torchkit.knowledge.shared_memory",
         "torchkit.machine.facts",
         "torchkit.report",
         "torchkit.requirements",

@@ -18,6 +18,7 @@ class Described(NamedTuple):
     format: str
     damage: str
     file_bytes: int = 1000
+    entries: tuple[str, ...] = ("weight",)
 
 
 def would_fail_with(verdict: Verdict) -> list[str]:
@@ -40,6 +41,14 @@ def test_a_file_that_is_cut_off_fails_with_what_is_missing() -> None:
 
 def test_a_whole_file_is_fine() -> None:
     assert judge(Described("state dict", "")).status is Status.OK
+
+
+def test_a_file_without_tensors_is_not_called_fine() -> None:
+    verdict = judge(Described("checkpoint", "", entries=()))
+
+    assert verdict.status is Status.INFO
+    assert verdict.message == "there are no tensors in it"
+    assert any("state_dict()" in fix for fix in verdict.fix)
 
 
 @pytest.mark.parametrize("format", ["gguf", "onnx"])

@@ -11,12 +11,21 @@ from torchkit.checks.shm_small import judge
 from torchkit.machine.facts import Unknown
 from torchkit.report import Finding, Status, Verdict
 from torchkit.units import readable
+from torchkit.versions import Version
 
 MIB = 1024**2
 
 
-def judged(size_bytes: int, runtime: Any = "docker", *, container: Any = True) -> Verdict:
-    return judge(shm_total_bytes=size_bytes, is_container=container, container_runtime=runtime)
+def judged(
+    size_bytes: int, runtime: Any = "docker", *, container: Any = True, torch_version: Any = None
+) -> Verdict:
+    return judge(
+        shm_total_bytes=size_bytes,
+        is_container=container,
+        container_runtime=runtime,
+        job_service=None,
+        torch_version=torch_version,
+    )
 
 
 @pytest.mark.parametrize(
@@ -45,15 +54,31 @@ def test_what_is_needed_is_five_batches_of_32_images() -> None:
         ("docker", "docker run --shm-size=1g"),
         ("podman", "podman run --shm-size=1g"),
         ("kubernetes", "emptyDir"),
-        ("lxc", "start the container"),
+        ("lxc", "mount -o remount,size=1g /dev/shm"),
     ],
 )
 def test_the_fix_is_the_runtimes_own(runtime: str, words: str) -> None:
     assert words in judged(64 * MIB, runtime).fix[0]
 
 
+@pytest.mark.parametrize(
+    ("torch_version", "words"),
+    [
+        (Version("2.4.1"), "killed by signal: Bus error"),
+        (Version("2.10.0"), "Resource temporarily unavailable (11)"),
+        (Version("2.13.0"), "No space left on device (28)"),
+        (None, "No space left on device (28)"),
+        (Unknown("not looked at"), "No space left on device (28)"),
+    ],
+)
+def test_the_message_is_that_of_the_installed_torch(torch_version: Any, words: str) -> None:
+    assert words in judged(64 * MIB, torch_version=torch_version).evidence[0].value
+
+
 def test_outside_a_container_it_is_remounted() -> None:
-    assert judged(64 * MIB, None, container=False).fix[0].startswith("mount -o remount,size=1g")
+    assert (
+        judged(64 * MIB, None, container=False).fix[0].startswith("sudo mount -o remount,size=1g")
+    )
 
 
 def test_states_of_the_size(finding: Callable[..., Finding]) -> None:

@@ -31,6 +31,7 @@ def verdicts(**changes: Any) -> tuple[Verdict, ...]:
         "live_import_ms": 1402,
         "live_warnings": (),
         "torch_version": Version("2.13.0+cpu"),
+        "torch_path": "/site/torch",
         "torch_problems": (),
         "torch_shadows": (),
         "shadowed_libraries": (),
@@ -214,6 +215,57 @@ def test_a_python_that_does_not_get_so_far_is_a_warning() -> None:
 
     assert verdict.status is Status.WARN
     assert verdict.message.startswith("/venv/bin/python ended before it ran anything")
+
+
+# --- what is wrong around it
+
+GONE = "in this child: the current folder does not exist"
+LIMIT = "in this child: no more than 400000 KiB may be mapped (ulimit -v)"
+SEGMENT = "ImportError: libtorch_cpu.so: failed to map segment from shared object"
+MKL = "Intel oneMKL FATAL ERROR: Cannot load /site/torch/lib/libtorch_cpu.so."
+BAD_ALLOC = (
+    "terminate called after throwing an instance of 'std::bad_alloc' what():  std::bad_alloc"
+)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "error", "output", "fix"),
+    [
+        ("import failed", SEGMENT, LIMIT, "ulimit -v unlimited"),
+        ("died", BAD_ALLOC, LIMIT, "ulimit -v unlimited"),
+        ("import failed", "MemoryError", LIMIT, "ulimit -v unlimited"),
+        ("died", MKL, GONE, "cd "),
+        ("import failed", SEGMENT, "", "findmnt -T /site/torch "),
+        ("import failed", SEGMENT.replace("lib", "/nx/lib"), "", "findmnt -T /nx/libtorch_cpu.so "),
+    ],
+)
+def test_what_no_other_torch_would_cure_is_not_cured_by_another_torch(
+    outcome: str, error: str, output: str, fix: str
+) -> None:
+    verdict = judged(
+        live_outcome=outcome, live_stage="importing torch", live_error=error, live_output=(output,)
+    )
+
+    assert verdict.status is Status.FAIL
+    assert len(verdict.fix) == 1
+    assert verdict.fix[0].startswith(fix)
+    assert [it.name for it in verdict.evidence][-1] == "because"
+    assert output not in [it.value for it in verdict.evidence if it.name == "written"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        CUDART,
+        "ImportError: libgomp.so.1: cannot allocate memory in static TLS block",
+        "AttributeError: module 'sympy' has no attribute 'core'",
+    ],
+)
+def test_a_limit_that_has_no_part_in_the_error_is_not_blamed(error: str) -> None:
+    verdict = import_failed(error, live_output=(LIMIT,))
+
+    assert "because" not in [it.name for it in verdict.evidence]
+    assert "import torch" in verdict.fix[0]
 
 
 # --- what was computed

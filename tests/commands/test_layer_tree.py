@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from torchkit.commands.layer_tree import COLUMNS, layer_view, quantity, tree
+from torchkit.commands.layer_tree import COLUMNS, deepest, layer_view, quantity, tree
 from torchkit.model.layers import Layer
 
 
@@ -76,9 +76,9 @@ def test_what_differs_in_one_number_is_not_folded() -> None:
     assert labels(net([layer("layers", "ModuleList"), *unequal]), depth=2) == [
         "Net",
         "└─ layers",
-        "   ├─ 0",
-        "   ├─ 1",
-        "   └─ 2",
+        "   ├─ 0 …",
+        "   ├─ 1 …",
+        "   └─ 2 …",
     ]
 
 
@@ -88,9 +88,53 @@ def test_a_gap_in_the_numbers_is_not_folded() -> None:
     assert labels(net(gap)) == ["Net", "└─ layers", "   ├─ 0", "   └─ 2"]
 
 
-def test_nothing_is_shown_below_the_depth() -> None:
-    assert labels(net(block("a"), block("b")), depth=1) == ["Net", "├─ a", "└─ b"]
-    assert labels(net(block("a")), depth=0) == ["Net"]
+def test_nothing_is_shown_below_the_depth_and_what_has_more_inside_is_marked() -> None:
+    layers = net(block("a"), block("b"), [layer("c")])
+
+    assert labels(layers, depth=1) == ["Net", "├─ a …", "├─ b …", "└─ c"]
+    assert labels(layers, depth=0) == ["Net …"]
+    assert "…" not in "".join(labels(layers, depth=2))
+    assert deepest(tree(layers)) == 2
+
+
+def test_the_way_to_the_layer_that_failed_is_shown_below_the_depth() -> None:
+    failed = {"status": "failed", "output_shapes": []}
+    layers = net(
+        [
+            layer("a", **failed),
+            layer("a.b", **failed),
+            layer("a.b.fine"),
+            layer("a.b.bad", **failed),
+        ],
+        block("c"),
+    )
+
+    found = rows(layers, depth=1)
+
+    assert [row["layer"] for row in found] == [
+        "Net",
+        "├─ a",
+        "│  └─ b …",
+        "│     └─ bad",
+        "└─ c …",
+    ]
+    assert found[3]["output"] == "FAILED"
+
+
+def test_a_tied_weight_is_marked_and_stands_in_the_row_of_its_first_use() -> None:
+    tied = {"shared_with": "embedding", "tied": ("weight",)}
+    found = rows(
+        [
+            layer("", "Net", params=25, own_params=0),
+            layer("embedding"),
+            layer("head", own_params=5, params=25, **tied),
+            layer("other", own_params=0, **tied),
+        ]
+    )
+
+    assert [row["type"] for row in found[2:]] == 2 * ["Linear (weight of embedding)"]
+    assert [row["params"] for row in found] == ["25", "20", "5", ""]
+    assert found[2]["output"] == "[1, 4]"
 
 
 def test_a_path_that_only_begins_alike_is_no_child() -> None:

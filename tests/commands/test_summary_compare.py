@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,9 @@ from typing import Any
 import pytest
 
 from torchkit.commands.compare_keys import compare_with_file
+from torchkit.commands.loading_code import Origin
 from torchkit.model.files import read
+from torchkit.model.files.harmless import refused
 from torchkit.model.keys import Key, keys_of, module_paths, state_keys, unsaved_buffers
 from torchkit.report import WOULD_FAIL_WITH, Report, Status
 
@@ -149,6 +152,25 @@ FILES: dict[str, tuple[Callable[[], Any], Callable[[], Any], tuple[str, ...]]] =
         (),
     ),
     "a whole model": (net, lambda: net(classes=9), ("2.0.weight", "2.0.bias")),
+    "two deep, of DataParallel": (
+        net,
+        lambda: {"state": {"net.params": torch.nn.DataParallel(net()).state_dict(), "step": 1}},
+        (),
+    ),
+    "in a list": (net, lambda: {"models": [torch.nn.DataParallel(net()).state_dict()]}, ()),
+    "a pickled model in a checkpoint": (
+        net,
+        lambda: {"epoch": 1, "model": net(classes=9), "ema": None},
+        ("2.0.weight", "2.0.bias"),
+    ),
+    "beside a value that weights_only refuses": (
+        net,
+        lambda: {
+            "args": argparse.Namespace(lr=1),
+            "net": torch.nn.DataParallel(net()).state_dict(),
+        },
+        (),
+    ),
 }
 
 
@@ -156,8 +178,11 @@ def report_on_file(model: Any, path: Path) -> Report:
     contents = read(path)
     return compare_with_file(
         state_keys(model), keys_of(contents.entries), model=type(model).__name__, file=path.name,
-        modules=module_paths(model), unsaved=unsaved_buffers(model), path=str(path),
-        format=contents.format,
+        modules=module_paths(model), unsaved=unsaved_buffers(model), versions=contents.versions,
+        origin=Origin(
+            str(path), contents.format, refused(contents.globals), bool(contents.dangerous),
+            contents.models,
+        ),
     )  # fmt: skip
 
 
@@ -177,6 +202,53 @@ def test_the_advised_code_loads_all_that_the_file_has(case: str, tmp_path: Path)
     left = [name for name, it in model.named_parameters() if bool((it == -7.0).all())]
     assert tuple(left) == untouched
     assert all(f"as initialised, to be trained: {name[:3]}" in code for name in untouched[:1])
+
+
+def without_counters(**changes: Any) -> Any:
+    """A state dict that torch wrote, its versions kept."""
+    state = net().state_dict()
+    for name in [name for name in state if "num_batches" in name]:
+        del state[name]
+    for name, value in changes.items():
+        setattr(state, name, value)
+    return state
+
+
+VERSIONED: dict[str, Callable[[], Any]] = {
+    "versions kept": without_counters,
+    "versions lost": lambda: dict(without_counters()),
+    "old versions": lambda: without_counters(_metadata={"": {"version": 1}, "1": {"version": 1}}),
+}
+
+
+@pytest.mark.parametrize("is_legacy", [False, True])
+@pytest.mark.parametrize("depth", [0, 1, 2])
+@pytest.mark.parametrize("name", VERSIONED)
+def test_the_versions_in_a_file_decide_what_torch_fills_in(
+    name: str, depth: int, is_legacy: bool, tmp_path: Path
+) -> None:
+    saved: Any = VERSIONED[name]()
+    for level in range(depth):
+        saved = {f"level{level}": saved, "other": 1}
+    path = tmp_path / "weights.pt"
+    torch.save(saved, path, _use_new_zipfile_serialization=not is_legacy)
+    loaded = torch.load(path, weights_only=True)
+    for level in reversed(range(depth)):
+        loaded = loaded[f"level{level}"]
+
+    report = report_on_file(net(), path)
+
+    assert bool(report.of(Status.FAIL)) is (truth(loaded) is not None)
+
+
+def test_an_optimizers_state_is_called_so(tmp_path: Path) -> None:
+    path = tmp_path / "optimizer.pt"
+    torch.save(checkpoint()["optimizer"], path)
+
+    report = report_on_file(net(), path)
+
+    assert "optimizer's state" in report.headline
+    assert read(path).parameters == 0
 
 
 def test_the_right_part_of_a_checkpoint_is_named(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from torchkit.knowledge.build_errors import STAGES
 from torchkit.knowledge.compat import BuildError, build_error, build_errors
+from torchkit.knowledge.problems import problems
 
 EXAMPLES = [
     pytest.param(row, example, stage, id=f"{row.id} {number} {stage}")
@@ -31,7 +32,8 @@ def test_every_example_is_explained_by_its_row_with_nothing_left_to_fill_in(
 def test_stages_are_those_of_a_trial_and_every_row_cures() -> None:
     for row in build_errors():
         assert set(row.stages) <= set(STAGES)
-        assert row.fix
+        assert (row.cause and row.fix) or row.problem in problems()
+        assert row.problem in ("", *problems())
 
 
 @pytest.mark.parametrize(

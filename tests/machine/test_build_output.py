@@ -38,6 +38,34 @@ Call Stack (most recent call first):
 See also "build/CMakeFiles/CMakeOutput.log".
 """
 
+TRIED = """\
+CMake Error at /usr/share/cmake-3.25/Modules/CMakeTestCXXCompiler.cmake:63 (message):
+  The C++ compiler
+
+    "/usr/bin/c++"
+
+  is not able to compile a simple test program.
+
+  It fails with the following output:
+
+    Change Dir: build/CMakeFiles/CMakeScratch/TryCompile-OuLkW8
+    \n\
+    Run Build Command(s):/usr/bin/gmake -f Makefile cmTC_f767e/fast && /usr/bin/gmake  -f CMakeFiles/cmTC_f767e.dir/build.make CMakeFiles/cmTC_f767e.dir/build
+    gmake[1]: Entering directory 'build/CMakeFiles/CMakeScratch/TryCompile-OuLkW8'
+    Building CXX object CMakeFiles/cmTC_f767e.dir/testCXXCompiler.cxx.o
+    /usr/bin/c++   -nonsense  -o CMakeFiles/cmTC_f767e.dir/testCXXCompiler.cxx.o -c build/testCXXCompiler.cxx
+    {error}
+    gmake[1]: *** [CMakeFiles/cmTC_f767e.dir/build.make:78: CMakeFiles/cmTC_f767e.dir/testCXXCompiler.cxx.o] Error 1
+    gmake[1]: Leaving directory 'build/CMakeFiles/CMakeScratch/TryCompile-OuLkW8'
+    gmake: *** [Makefile:127: cmTC_f767e/fast] Error 2
+
+
+
+  CMake will not be able to correctly generate this project.
+Call Stack (most recent call first):
+  CMakeLists.txt:4 (project)
+"""
+
 COMPILER = """\
 In file included from /work/trial.cpp:4:
 /opt/include/torch/types.h: In function 'void f()':
@@ -69,6 +97,27 @@ def test_of_cmake_the_first_error_is_told_with_what_was_not_found() -> None:
         "  Your installed Caffe2 version uses CUDA but I cannot find the CUDA",
         "  libraries.  Please set the proper CUDA prefixes and / or install CUDA.",
         'Could NOT find CUDA (missing: CUDA_INCLUDE_DIRS CUDA_CUDART_LIBRARY) (found version "13.0")',
+    ]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        "c++: error: unrecognized command-line option '-nonsense'",
+        "/usr/bin/ld: cannot find -lsurely: No such file or directory",
+        "/bin/sh: 1: Syntax error: Unterminated quoted string",
+    ],
+)
+def test_of_what_cmake_tried_to_compile_its_words_and_the_error_are_told(error: str) -> None:
+    told = lines_that_matter("configure", TRIED.format(error=error)).splitlines()
+
+    assert [line.strip() for line in told] == [
+        "CMake Error at /usr/share/cmake-3.25/Modules/CMakeTestCXXCompiler.cmake:63 (message):",
+        "The C++ compiler",
+        '"/usr/bin/c++"',
+        "is not able to compile a simple test program.",
+        "It fails with the following output:",
+        error,
     ]
 
 

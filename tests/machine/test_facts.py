@@ -22,6 +22,7 @@ from torchkit.machine.facts import (
     Library,
     Libtorch,
     LiveTrial,
+    ShmHolder,
     Unknown,
     why_unknown,
 )
@@ -52,6 +53,10 @@ EXAMPLES: dict[Kind, list[Any]] = {
         (Libtorch("/a.zip", "zip", "2.13.0", cxx11_abi=True, cuda_libraries=("libcudart.so.13",)),)
     ],
     Kind.BUILD_TRIALS: [(BuildTrial("/a", "link", False, "undefined reference"),)],
+    Kind.SHM_HOLDERS: [
+        (),
+        (ShmHolder("torch", 4096, 1, 12, "python3"), ShmHolder("other", 0, 2, visible=True)),
+    ],
     Kind.LIVE_TRIALS: [
         (LiveTrial("cpu", True), LiveTrial("cuda:0", False, "out of memory", 7, "A100", "8.0", 1))
     ],
@@ -86,6 +91,7 @@ WRONG: dict[Kind, list[Any]] = {
     Kind.EXTENSIONS: [[{}], [{"path": 1}], [{"path": "/a", "stable_abi": 1}], [{"path": "/a", "archs": "sm_90"}]],
     Kind.LIBTORCHS: [[{}], ["/a"], [{"path": "/a", "cxx11_abi": "true"}]],
     Kind.BUILD_TRIALS: [[{"against": "/a"}], [{"against": "/a", "stage": "link", "succeeded": 0}]],
+    Kind.SHM_HOLDERS: [[{"kind": "torch"}], [{"kind": "torch", "bytes": "many", "files": 1}]],
     Kind.LIVE_TRIALS: [[{"what": "cpu"}], [{"what": "cpu", "worked": "yes"}], [{"what": "a", "worked": True, "milliseconds": 0.5}]],
 }  # fmt: skip
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -120,6 +121,23 @@ def test_the_command_builds_and_runs_the_same_again(
     )
 
     assert done.stdout.endswith("libtorch 2.99.0\ncuda not available\n")
+
+
+def test_the_command_forgets_what_cmake_remembers_of_another_environment(
+    attempt: Callable[..., BuildTrial], libtorch: Path, tmp_path: Path
+) -> None:
+    again = (attempt(libtorch).command or "").replace(str(AGAIN), str(tmp_path / "again"))
+
+    done = [
+        subprocess.run(
+            ["/bin/sh", "-c", again], capture_output=True, timeout=60, check=False,
+            env={**os.environ, "CXXFLAGS": flags},
+        ).returncode
+        for flags in ("-nonsense", "")
+    ]  # fmt: skip
+
+    assert done[0] != 0
+    assert done[1] == 0
 
 
 def test_without_cmake_the_compiler_alone_does_it(
@@ -345,6 +363,47 @@ def test_wrong_options_are_a_compiler_that_cannot_build(
     trial = attempt(libtorch, LDFLAGS="-lsurely-not-there")
 
     assert (trial.stage, cause(trial)) == ("configure", "compiler-broken")
+    assert (
+        (trial.error or "")
+        .splitlines()[-1]
+        .endswith("cannot find -lsurely-not-there: No such file or directory")
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("CXX", "/no/such/g++", "compiler-of-variable-missing"),
+        ("CC", "/no/such/gcc", "compiler-of-variable-missing"),
+        ("CMAKE_GENERATOR", "Nonsense", "cmake-generator-unknown"),
+        ("CXXFLAGS", "-DX='a", "flags-unclosed"),
+    ],
+)
+def test_a_variable_that_cmake_cannot_use_is_to_be_unset(
+    attempt: Callable[..., BuildTrial], libtorch: Path, name: str, value: str, expected: str
+) -> None:
+    trial = attempt(libtorch, **{name: value})
+
+    assert (trial.stage, cause(trial)) == ("configure", expected)
+    known = build_error(trial.error or "", stage="configure")
+    assert known is not None
+    assert re.match(rf"unset .*\b{name}\b", known.fix[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("CXXFLAGS", "-DX='a"), ("LDFLAGS", '"-L.'), ("LDFLAGS", "-L. \\")]
+)
+def test_flags_that_no_shell_could_split_are_told_as_they_are(
+    attempt: Callable[..., BuildTrial], libtorch: Path, tmp_path: Path, name: str, value: str
+) -> None:
+    path = programs(tmp_path / "bin", "g++", "as", "ld")
+
+    trial = attempt(libtorch, PATH=path, **{name: value})
+
+    assert (trial.stage, trial.succeeded) == ("compile", False)
+    assert (trial.error or "").startswith(f"{name}={value} cannot be split into words: no ")
+    assert cause(trial) == "flags-unclosed"
+    assert trial.command is None
 
 
 def test_a_variable_that_leads_to_another_torch_is_found_out(

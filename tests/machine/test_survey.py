@@ -16,10 +16,15 @@ from torchkit.machine.interpreter import Interpreter, own_interpreter
 from torchkit.machine.loader import Loader
 from torchkit.machine.packages import package_facts
 from torchkit.machine.shm import shm_facts
-from torchkit.machine.survey import survey
+from torchkit.machine.survey import Asked, survey
 from torchkit.machine.toolchain import toolchain_facts
 from torchkit.system import Answer, System
 from torchkit.versions import Version
+
+OF_SHM_CHECK = ("shm_limits", "shm_users")
+"""Probes that only shm-check asks."""
+
+TOLD = [name for name, fact in GLOSSARY.items() if fact.probe not in OF_SHM_CHECK]
 
 
 class Watched(System):
@@ -67,17 +72,25 @@ def interpreter(*path: Path, torch: Path | None = None) -> Interpreter:
 def test_this_machine_is_told_in_exactly_the_glossary_s_names() -> None:
     facts = survey(System(), own_interpreter())
 
-    assert list(facts.to_json()) == list(GLOSSARY)
+    assert list(facts.to_json()) == TOLD
 
 
 def test_an_empty_machine_is_told_in_exactly_the_glossary_s_names(tmp_path: Path) -> None:
     facts = survey(System(root=tmp_path, environ={}), interpreter(Path("/site")))
 
-    assert list(facts.to_json()) == list(GLOSSARY)
+    assert list(facts.to_json()) == TOLD
     assert facts["torch_version"] is None
     assert facts["torch_problems"] is None
     assert facts["cuda_home"] is None
     assert facts["companions"] == ()
+
+
+def test_shm_check_is_told_of_shared_memory_too(tmp_path: Path) -> None:
+    facts = survey(
+        System(root=tmp_path, environ={}), interpreter(Path("/site")), asked=Asked(shm=True)
+    )
+
+    assert list(facts.to_json()) == list(GLOSSARY)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +124,7 @@ def test_the_glossary_names_no_other_probe() -> None:
 
     assert probes == {
         "host", "shm", "toolchain", "driver", "packages", "torch", "loader", "extensions",
-        "libtorch_files", "probe", "torch_child",
+        "libtorch_files", "probe", "torch_child", *OF_SHM_CHECK,
     }  # fmt: skip
 
 
@@ -205,7 +218,7 @@ def test_on_other_systems_libraries_are_not_looked_at(tmp_path: Path, name: str)
 
     facts = survey(Other(root=tmp_path, environ={}), _torch(tmp_path))
 
-    assert list(facts.to_json()) == list(GLOSSARY)
+    assert list(facts.to_json()) == TOLD
     assert str(facts["torch_version"]) == "2.13.0+cpu"
     assert facts["torch_problems"] == ()
     assert facts["torch_cxx11_abi"] is None

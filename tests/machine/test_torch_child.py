@@ -17,10 +17,12 @@ from typing import Any
 
 import pytest
 
+from torchkit.checks import load, run_check
 from torchkit.machine import torch_child
-from torchkit.machine.facts import GLOSSARY, Unknown, Value
-from torchkit.machine.interpreter import own_interpreter
+from torchkit.machine.facts import GLOSSARY, Facts, Unknown, Value
+from torchkit.machine.interpreter import Interpreter, own_interpreter
 from torchkit.machine.torch_child import live_facts
+from torchkit.report import Status
 from torchkit.system import System
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs signals")
@@ -84,10 +86,12 @@ def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[s
     monkeypatch.chdir(here)
     monkeypatch.setattr("tempfile.tempdir", str(temporary))
 
-    def run(torch: str, *, limit_s: float = 20, **environ: str) -> dict[str, Value]:
+    def run(
+        torch: str, *, limit_s: float = 20, python: Interpreter | None = None, **environ: str
+    ) -> dict[str, Value]:
         (site / "torch" / "__init__.py").write_text(torch)
         system = System(environ={**os.environ, "PYTHONPATH": str(site), **environ})
-        facts = live_facts(system, own_interpreter(), {}, limit_s=limit_s)
+        facts = live_facts(system, python or own_interpreter(), {}, limit_s=limit_s)
         assert list(temporary.iterdir()) == []
         return facts
 
@@ -386,6 +390,71 @@ def test_a_python_that_cannot_be_run_leaves_all_unknown(tmp_path: Path) -> None:
     for value in facts.values():
         assert isinstance(value, Unknown)
         assert value.reason.startswith("cannot run torch in a child: ")
+
+
+def test_a_locale_without_utf_8_is_no_hindrance(tmp_path: Path) -> None:
+    """Python encodes arguments by the locale, and we pass the script as one."""
+    (tmp_path / "torch.py").write_text(NUMBERS)
+    script = (
+        "from torchkit.machine.torch_child import live_facts\n"
+        "from torchkit.machine.interpreter import own_interpreter\n"
+        "from torchkit.system import System\n"
+        "print(live_facts(System(), own_interpreter(), {})['live_outcome'])"
+    )
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    paths = os.pathsep.join([str(tmp_path), str(SCRIPT.parents[2])])
+
+    asking = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True,
+        env={**os.environ, **plain, "PYTHONPATH": paths},
+    )  # fmt: skip
+
+    assert asking.stdout == "works\n"
+
+
+# --- what is odd around it
+
+
+def limited(folder: Path, before: str) -> Interpreter:
+    """Our Python, for which a shell does something first."""
+    program = folder / "python"
+    program.write_text(f'#!/bin/sh\n{before}\nexec {sys.executable} "$@"\n')
+    program.chmod(0o755)
+    return dataclasses.replace(own_interpreter(), executable=program)
+
+
+@linux
+@pytest.mark.parametrize(
+    ("before", "line"),
+    [
+        ("ulimit -v 8000000", "in this child: no more than 8000000 KiB may be mapped (ulimit -v)"),
+        ("mkdir gone; cd gone; rmdir ../gone", "in this child: the current folder does not exist"),
+    ],
+)
+def test_what_is_odd_where_it_runs_is_told_first_and_is_no_error(
+    ask: Callable[..., dict[str, Value]], tmp_path: Path, before: str, line: str
+) -> None:
+    python = limited(tmp_path, before)
+    noise = "import sys\nfor n in range(99): sys.stderr.write(f'line {n}\\n')\n"
+
+    works = ask(f"{noise}{NUMBERS}", python=python)
+    dies = ask("import os; os._exit(3)", python=python)
+
+    assert (works["live_outcome"], works["live_output"][0]) == ("works", line)
+    assert works["live_output"][-1] == "line 98"
+    assert dies["live_error"] == "Python ended with status 3"
+
+
+@linux
+@needs_torch
+@pytest.mark.torch
+def test_a_real_torch_under_a_limit_of_memory_has_its_cause_and_cure(tmp_path: Path) -> None:
+    facts = live_facts(System(), limited(tmp_path, "ulimit -v 400000"), {})
+
+    (found,) = run_check(load("torch-live-fails"), Facts(facts))
+
+    assert found.status is Status.FAIL
+    assert found.verdict.fix[0].startswith("ulimit -v unlimited")
 
 
 # --- GPUs, as far as a machine without one can prove it

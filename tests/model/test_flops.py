@@ -60,6 +60,7 @@ TRANSPOSED = (t(2, 4, 5, 5), t(4, 3, 2, 2), None, [2, 2], [0, 0], [1, 1], True, 
         ("aten::_scaled_dot_product_flash_attention_for_cpu", (t(2, 4, 10, 8), t(2, 4, 12, 8), t(2, 4, 12, 6)), None, 2 * 2 * 4 * 10 * 12 * 14),
         ("aten::_scaled_dot_product_efficient_attention", (t(2, 4, 10, 8), t(2, 2, 12, 8), t(2, 2, 12, 8)), None, 2 * 2 * 4 * 10 * 12 * 16),
         ("aten::_grouped_mm", (t(12, 3), t(4, 3, 5)), t(12, 5), 2 * 12 * 3 * 5),
+        ("aten::_trilinear", (t(5, 3), t(7, 3, 4), t(5, 4), [1, 3], [0], [1, 2], [2, 3], 1), t(5, 7), 2 * 5 * 7 * (3 * 4 + 4)),
         ("aten::relu", (t(100),), t(100), 0),
     ],
 )  # fmt: skip
@@ -69,7 +70,9 @@ def test_products_count_two_for_each_multiply_add(
     assert flops_of(name, args, result) == flops
 
 
-@pytest.mark.parametrize("name", ["flash_attn::_flash_attn_forward", "aten::_trilinear"])
+@pytest.mark.parametrize(
+    "name", ["flash_attn::_flash_attn_forward", "aten::_trilinear", "aten::einsum"]
+)
 def test_of_a_product_that_is_not_known_nobody_can_tell(name: str) -> None:
     assert flops_of(name, (t(2, 3),), t(2)) is None
 

@@ -12,6 +12,7 @@ from torch import nn  # noqa: E402 - after torch is known to be there
 
 from torchkit.errors import BadInput  # noqa: E402
 from torchkit.model.guess import channels_of, guess_inputs, guesses, no_guess  # noqa: E402
+from torchkit.model.inputs import make_inputs, parse  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
@@ -294,3 +295,73 @@ def test_the_channels_of_a_picture_are_read_off_the_first_convolution() -> None:
 
 def test_the_advice_names_every_input_that_is_needed() -> None:
     assert "--input x=SHAPE:DTYPE --input lengths=SHAPE:DTYPE" in no_guess(TakesLengths()).hint
+
+
+class Said(nn.Module):
+    """Says what picture it takes; runs on others too."""
+
+    def __init__(self, **said: Any) -> None:
+        super().__init__()
+        self.__dict__.update(said)
+        self.lstm = nn.LSTM(50, 50)
+        self.conv = nn.Conv2d(3, 8, 3)
+        self.pool = nn.AdaptiveAvgPool2d(2)
+        self.head = nn.Linear(32, 2)
+
+    def forward(self, x: Any) -> Any:
+        return self.head(self.pool(self.conv(x)).flatten(1))
+
+
+@pytest.mark.parametrize(
+    ("said", "sizes"),
+    [
+        ({"image_size": 48}, (48, 48)),
+        ({"img_size": (48, 96)}, (48, 96)),
+        ({"input_size": [3, 48, 96]}, (48, 96)),
+        ({"input_size": 2}, (224, 224)),
+        ({"image_size": "large"}, (224, 224)),
+        ({}, (224, 224)),
+    ],
+)
+def test_the_size_that_a_model_says_is_taken(said: dict[str, Any], sizes: tuple[int, int]) -> None:
+    found = guess_inputs(Said(**said))
+
+    assert found.args[0].shape == (1, 3, *sizes)
+    assert ("the model has" in found.guessed) == (sizes != (224, 224))
+
+
+def test_what_the_layers_ask_for_goes_before_what_a_model_says() -> None:
+    model = convolutional(16 * 5 * 5)
+    model.image_size = 90
+
+    assert guess_inputs(model).args[0].shape == (1, 1, 32, 32)
+
+
+class Detector(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3)
+
+    def forward(self, images: list[torch.Tensor], targets: Any = None) -> Any:
+        assert targets is None
+        return [{"boxes": self.conv(image[None])} for image in images]
+
+
+def test_a_list_of_pictures_is_guessed_by_its_annotation() -> None:
+    found = guess_inputs(Detector(), batch_size=2)
+
+    assert [it.shape for it in found.kwargs["images"]] == [(3, 224, 224)] * 2
+    assert 0 <= found.kwargs["images"][0].min() <= found.kwargs["images"][0].max() <= 1
+
+
+def test_the_advice_on_a_list_of_pictures_is_one_that_works(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    hint = no_guess(Detector()).hint
+    torch.save([torch.rand(3, 224, 224)], "list.pt")
+    assert "torch.save([torch.rand(3, 224, 224)], 'list.pt')" in hint
+
+    given = make_inputs([parse(hint.rpartition("--input ")[2])])
+
+    assert len(Detector()(*given.args, **given.kwargs)) == 1

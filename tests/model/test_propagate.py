@@ -20,6 +20,7 @@ from torchkit.model import propagate as subject  # noqa: E402
 from torchkit.model.build import blank, build  # noqa: E402
 from torchkit.model.inputs import Inputs  # noqa: E402
 from torchkit.model.propagate import Propagated, propagate  # noqa: E402
+from torchkit.model.record import tensors_in  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
@@ -235,12 +236,13 @@ def test_a_failure_on_shapes_is_shown_by_a_real_run(never_cheap: None) -> None:
     assert "shapes alone ended in RuntimeError" in record.why
 
 
-def test_a_failure_on_shapes_that_cannot_be_shown_is_no_proof() -> None:
+def test_a_misfit_on_shapes_that_cannot_be_shown_is_said_to_be_seen_without() -> None:
     record = ran(nn.Linear(4, 4, device="meta"), torch.ones(2, 5)).record
 
     assert record.failure is not None
     assert record.propagation == "fake"
-    assert any("no proof" in note for note in record.notes)
+    assert record.failure.doubt == ""
+    assert "seen on shapes alone: its weights are on meta" in record.notes
 
 
 class NeedsItsValues(nn.Module):
@@ -398,3 +400,158 @@ def test_a_compiled_layer_inside_a_model_is_seen_as_it_was_written() -> None:
 
     assert found.record.failure is None
     assert found.record.flops == 2 * (2 * 2 * 4 * 4)
+
+
+# --- failures that only the simulation has
+
+
+def grouped(a: Any, b: Any, **more: Any) -> Any:
+    if not hasattr(torch, "_grouped_mm"):
+        pytest.skip("this torch has no grouped product")
+    return torch._grouped_mm(a, b, **more)
+
+
+class Grouped(nn.Module):
+    """Mixtures of experts multiply each token by the weights of its own expert."""
+
+    def __init__(self, forward: Any) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(4, 16, 24))
+        self.product = forward
+
+    def forward(self, x: Any) -> Any:
+        return self.product(x, self.weight)
+
+
+def _offsets(count: int, groups: int = 4) -> Any:
+    return torch.full((groups,), count, dtype=torch.int32)
+
+
+@pytest.mark.parametrize(
+    ("shape", "product"),
+    [
+        ((6, 16), lambda x, w: grouped(x, w, offs=_offsets(6))),
+        ((4, 6, 16), grouped),
+        ((24, 8), lambda x, w: grouped(w.transpose(1, 2), x[:16], offs=_offsets(8))),
+        ((8, 16), lambda x, w: grouped(x, w[0], offs=_offsets(16))),
+    ],
+)
+def test_a_grouped_product_has_the_same_shape_without_computing(
+    shape: tuple[int, ...], product: Any, request: pytest.FixtureRequest
+) -> None:
+    real = ran(lambda: Grouped(product), torch.ones(shape)).record
+    request.getfixturevalue("never_cheap")
+
+    record = ran(lambda: Grouped(product), torch.ones(shape)).record
+
+    assert real.failure is None, real.failure
+    assert record.failure is None, record.failure
+    assert (real.propagation, record.propagation) == ("real", "fake")
+    assert _shapes(record) == _shapes(real)
+
+
+def _shapes(record: Any) -> list[Any]:
+    return [(it.shape, it.dtype) for it in tensors_in(record.outputs)]
+
+
+class OnMeta(nn.Module):
+    """Too large to be had in memory."""
+
+    def __init__(self, forward: Any) -> None:
+        super().__init__()
+        self.fc = nn.Linear(4, 4, device="meta")
+        self.todo = forward
+
+    def forward(self, x: Any) -> Any:
+        return self.todo(self.fc(x))
+
+
+def failure_of(forward: Any) -> Any:
+    record = ran(OnMeta(forward), torch.ones(2, 4)).record
+    assert record.propagation == "fake"
+    assert record.failure is not None
+    return record.failure
+
+
+@pytest.mark.parametrize(
+    "forward",
+    [
+        lambda x: x if x.sum() > 0 else -x,
+        lambda x: x.detach().numpy(),
+        lambda x: torch.nonzero(x)[0] + x.tolist()[0][0],
+    ],
+)
+def test_what_a_simulation_cannot_do_is_no_proof_against_the_model(forward: Any) -> None:
+    assert failure_of(forward).doubt
+
+
+def test_an_operation_without_a_rule_for_shapes_is_no_proof_against_the_model() -> None:
+    library = torch.library.Library("torchkit_without_a_rule", "DEF")
+    library.define("double(Tensor x) -> Tensor")
+    library.impl("double", lambda x: x * 2, "CPU")
+
+    failure = failure_of(torch.ops.torchkit_without_a_rule.double)
+
+    assert failure.doubt == "torch has no rule for the shapes of torchkit_without_a_rule::double"
+
+
+def _refuse(x: Any) -> None:
+    raise RuntimeError(f"{x.shape[1]} is not what this takes")
+
+
+@pytest.mark.parametrize(
+    "forward",
+    [
+        lambda x: x.reshape(3, 7),
+        lambda x: x @ torch.ones(3, 3),
+        lambda x: torch.cat([x, x[:1]], 1),
+        nn.BatchNorm1d(5),
+        nn.LSTM(5, 5),
+        lambda x: x.no_such_thing(),
+        _refuse,
+    ],
+)
+def test_what_real_tensors_do_not_do_either_is_proof(forward: Any) -> None:
+    failure = failure_of(forward)
+
+    assert failure.doubt == ""
+    with pytest.raises(Exception) as met:  # noqa: PT011 - each raises its own
+        forward(torch.ones(2, 4))
+    assert failure.message == str(met.value)
+
+
+class Drops(nn.Module):
+    """Layers left out by chance, in train mode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(8, 8) for _ in range(3))
+
+    def forward(self, x: Any) -> Any:
+        for layer in self.layers:
+            if not self.training or torch.rand([]) < 2:
+                x = layer(x)
+        return x
+
+
+def test_train_mode_that_reads_values_is_run_for_real(never_cheap: None) -> None:
+    record = ran(Drops, torch.ones(2, 8)).record
+
+    assert record.propagation == "fake"
+    assert record.training is not None
+    assert not any("training" in note for note in record.notes)
+
+
+def test_train_mode_that_cannot_be_followed_is_no_failure_of_the_model() -> None:
+    record = ran(Drops().to("meta"), torch.ones(2, 8)).record
+
+    note = next(it for it in record.notes if "training" in it)
+    assert note.endswith(
+        "cannot be followed on shapes alone, its forward reads the values of tensors"
+    )
+
+
+def test_a_batch_of_one_that_cannot_be_trained_says_what_helps() -> None:
+    record = ran(lambda: nn.Sequential(nn.BatchNorm1d(4), nn.Dropout()), torch.ones(1, 4)).record
+
+    assert any("--batch-size 2" in note for note in record.notes)

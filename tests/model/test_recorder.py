@@ -18,7 +18,7 @@ from torch.nn import functional as F  # noqa: E402, N812
 from torch.utils.checkpoint import checkpoint  # noqa: E402
 
 from torchkit.model import recorder as subject  # noqa: E402
-from torchkit.model.record import Nested, Other, Record, TensorInfo  # noqa: E402
+from torchkit.model.record import Nested, Other, Record, TensorInfo, tensors_in  # noqa: E402
 from torchkit.model.recorder import Budget, OverBudgetError, record  # noqa: E402
 
 pytestmark = pytest.mark.torch
@@ -44,6 +44,10 @@ def watched(forward: Any, *args: Any, **modules: nn.Module) -> Record:
 
 def paths(it: Record) -> list[str]:
     return [call.path for call in it.calls]
+
+
+def activations(it: Record) -> set[int]:
+    return {one.storage for one in it.tensors.values() if one.role == "activation"}
 
 
 FC = 2 * 2 * 4 * 4
@@ -124,6 +128,30 @@ def test_the_weight_of_a_module_used_by_another_one_is_an_operand() -> None:
     weight = next(it for it in result.parameters if it.paths == ("fc.weight",))
     assert paths(result) == [""]
     assert weight.tensor.storage in used
+
+
+@pytest.mark.parametrize(
+    ("kind", "needed"), [(list, "nn.ModuleList"), (tuple, "nn.ModuleList"), (dict, "nn.ModuleDict")]
+)
+def test_layers_in_a_plain_container_run_and_the_record_says_that_torch_does_not_know_them(
+    kind: Any, needed: str
+) -> None:
+    layers = [nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 4)]
+    model = Net(lambda self, x: self.fc(layers[1](layers[0](x))))
+    model.blocks = kind(enumerate(layers) if kind is dict else layers)
+
+    (note,) = record(model, (torch.ones(2, 4),)).notes
+
+    assert note.startswith("2 Linear ran that are not registered")
+    assert f"self.blocks is a {kind.__name__}, {needed} is needed" in note
+
+
+def test_a_list_of_layers_that_are_registered_too_or_do_not_run_is_no_fault() -> None:
+    model = Net()
+    model.order = [model.fc]
+    model.spare = [nn.Linear(4, 4)]
+
+    assert record(model, (torch.ones(2, 4),)).notes == []
 
 
 def test_another_thread_is_not_seen_and_the_record_says_so() -> None:
@@ -248,6 +276,53 @@ def test_an_output_without_tensors_is_no_failure(value: Any) -> None:
 
     assert result.failure is None
     assert result.outputs == Other(type(value).__name__, repr(value))
+
+
+@pytest.mark.parametrize(
+    "layer", [nn.GRU(4, 6, batch_first=True), nn.RNN(4, 6, batch_first=True)], ids=["GRU", "RNN"]
+)
+def test_what_torch_itself_transposes_in_place_has_the_shape_it_is_given_out_with(
+    layer: nn.Module,
+) -> None:
+    x = torch.ones(3, 5, 4)
+    truth = [tuple(it.shape) for it in layer(x)]
+
+    result = record(layer, (x,))
+
+    assert [it.shape for it in tensors_in(result.outputs)] == truth
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda y: y.transpose_(0, 1),
+        lambda y: y.unsqueeze_(1),
+        lambda y: y.resize_(8, 8),
+        lambda y: y.set_(torch.zeros(5, 3)),
+    ],
+    ids=["transpose_", "unsqueeze_", "resize_", "set_"],
+)
+def test_a_tensor_changed_in_place_is_described_anew_and_its_memory_is_let_go(change: Any) -> None:
+    def forward(self: Any, x: Any) -> Any:
+        with torch.no_grad():
+            made.append(change(self.fc(x) + 1).shape)
+        return self.fc(x + 1)
+
+    def given(self: Any, x: Any) -> Any:
+        with torch.no_grad():
+            return change(self.fc(x) + 1)
+
+    made: list[Any] = []
+    plain = watched(lambda self, x: self.fc(x + 1))
+
+    result = watched(forward)
+    outputs = watched(given).outputs
+
+    assert isinstance(outputs, TensorInfo)
+    assert outputs.shape == tuple(made[0])
+    assert sum(it not in result.freed_at for it in activations(result)) == sum(
+        it not in plain.freed_at for it in activations(plain)
+    )
 
 
 def test_a_model_that_gives_its_input_back_gives_the_same_tensor() -> None:
@@ -481,3 +556,28 @@ def test_a_run_needs_none_of_the_newer_names(old_torch: None) -> None:
 
     assert result.failure is None
     assert result.flops == FC + 2 * (4 * 2 * 4 * 4 + 2 * 2 * 2 * 4)
+
+
+# --- what is written
+
+
+def test_a_weight_that_a_batch_norm_reads_is_not_kept_and_written_back() -> None:
+    """As weight standardisation does it: written to, a blank weight would take memory."""
+
+    def forward(self: Any, x: Any) -> Any:
+        weight = self.fc.weight
+        plain = nn.functional.batch_norm(weight[None], None, None, training=True)
+        return x @ plain[0]
+
+    layer = nn.Linear(4, 4)
+    before = layer.weight._version
+
+    watched(forward, torch.ones(2, 4), fc=layer)
+
+    assert layer.weight._version == before
+
+
+def test_questions_for_a_device_are_no_operations() -> None:
+    it = watched(lambda self, x: self.fc(x).to(x.device), torch.ones(2, 4), fc=nn.Linear(4, 4))
+
+    assert not any(operation.name.startswith("prim::") for operation in it.operations)

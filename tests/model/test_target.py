@@ -394,12 +394,79 @@ def test_an_error_inside_an_installed_package_names_the_users_line(
 
 
 def test_a_missing_package_comes_with_its_name_at_pip() -> None:
-    write("import torch\n\nimport einopsx\n")
+    raising = "raise ModuleNotFoundError(\"No module named 'flash_attn'\", name='flash_attn')"
+    write(f"import torch\n\n{raising}\n")
 
     error = refused("model.py:Net")
 
-    assert error.message == "model.py:3: ModuleNotFoundError: No module named 'einopsx'"
-    assert error.hint == "pip install einopsx"
+    assert error.message == "model.py:3: ModuleNotFoundError: No module named 'flash_attn'"
+    assert error.hint == "pip install flash-attn"
+
+
+@pytest.mark.parametrize(
+    "line", ["from utilsx.blocks import X", "import modelsx", "import srcqq.a"]
+)
+def test_a_folder_of_the_users_own_is_never_asked_of_pip(line: str) -> None:
+    """`pip install utils` would install what a stranger has put on the index under that name."""
+    write(f"{line}\n")
+
+    error = refused("model.py:Net")
+
+    assert "pip install" not in error.hint
+    assert "PYTHONPATH" in error.hint
+
+
+def test_a_strangers_package_that_stands_in_for_the_users_folder_is_not_upgraded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    write("", "site-packages/utilsy/__init__.py")
+    monkeypatch.syspath_prepend(str(Path("site-packages").resolve()))
+    write("from utilsy.blocks import X\n")
+
+    error = refused("model.py:Net")
+
+    assert "pip install" not in error.hint
+    assert "PYTHONPATH" in error.hint
+
+
+def test_what_an_installed_package_asks_for_is_had_from_pip(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    about = "Metadata-Version: 2.1\nName: wanter\nVersion: 1\nRequires-Dist: thingx-core>=1\n"
+    write(about, "site-packages/wanter-1.dist-info/METADATA")
+    monkeypatch.syspath_prepend(str(Path("site-packages").resolve()))
+    write("import thingx_core\n")
+
+    assert refused("model.py:Net").hint == "pip install thingx-core"
+
+
+@pytest.mark.parametrize(
+    ("importing", "hint"),
+    [
+        ("from .layer import X", "there is no pkgy/layer.py, nor a folder of that name; did you mean layers"),
+        ("from pkgy.other import X", "there is no pkgy/other.py, nor a folder of that name"),
+        ("from .layers.deep import X", "pkgy/layers.py is a file, and no folder with deep in it"),
+        ("import pkgy.layers\nimport torch.nope", "pip install --upgrade torch"),
+    ],
+)  # fmt: skip
+def test_a_file_that_is_not_there_is_not_asked_of_pip(importing: str, hint: str) -> None:
+    """A package on an index that has the name of the user's folder is somebody else's."""
+    write("", "pkgy/__init__.py")
+    write("X = 1\n", "pkgy/layers.py")
+    write(f"from . import layers\n{importing}\n{NET}", "pkgy/model.py")
+
+    error = refused("pkgy/model.py:Net")
+
+    assert error.hint.endswith(hint)
+    assert "pip" not in error.hint or "torch" in hint
+
+
+def test_a_module_of_the_users_own_package_that_is_not_there_is_not_asked_of_pip() -> None:
+    write("", "pkgz/__init__.py")
+
+    error = refused("pkgz.nope:Net")
+
+    assert error.hint == "there is no pkgz/nope.py, nor a folder of that name"
 
 
 def test_a_missing_module_that_lies_nearby_is_found() -> None:

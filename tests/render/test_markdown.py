@@ -163,6 +163,23 @@ def test_line_breaks_in_a_cell_stay_in_their_row() -> None:
     assert shown(page).count("<tr>") == 3
 
 
+def test_the_branches_of_a_tree_keep_their_spaces() -> None:
+    names = ("├─ a", "│  └─ b|c", "   └─ `d`", "  two  spaces")
+    table = Table("layers", ("layer",), tuple({"layer": name} for name in names))
+    report = Report("summary", views=(table,))
+
+    lines = [html.unescape(it) for it in markdown(report).splitlines()]
+
+    drawn = [it for it in lines if "─" in it or "two" in it]
+    blank = "\N{NO-BREAK SPACE}"
+    assert drawn == [
+        f"| `├─{blank}a` |",
+        f"| <code>│{blank * 2}└─{blank}b|c</code> |",
+        f"| `` {blank * 3}└─{blank}`d` `` |",
+        "| `two  spaces` |",
+    ]
+
+
 def test_nobody_is_notified_by_a_message() -> None:
     page = markdown(Report("env", findings=(Finding("x", "a", fail("asked @someone")),)))
 

@@ -403,8 +403,26 @@ def test_a_table_whose_words_do_not_fit_becomes_records() -> None:
     rows = ({"name": "a" * 30, "count": 1}, {"name": "b", "count": 20})
     report = Report("env", tables=(Table("files", ("name", "count"), rows),))
 
-    assert text(report, Style(30)) == (
+    assert text(report, Style(25)) == (
         f"  name   {'a' * 30}\n  count  1\n\n  name   b\n  count  20\n"
+    )
+
+
+def test_one_very_long_word_is_broken_before_a_table_is_given_up() -> None:
+    rows = ({"layer": "Net", "type": "A" * 24}, {"layer": "└─ head", "type": "B"})
+    report = Report("env", tables=(Table("layers", ("layer", "type"), rows),))
+
+    assert text(report, Style(32)) == (
+        f"  layer    type\n  Net      {'A' * 21}\n           AAA\n  └─ head  B\n"
+    )
+
+
+def test_a_name_in_a_tree_that_is_broken_hangs_below_itself() -> None:
+    rows = ({"layer": f"└─ {'a' * 24}", "type": "Linear"},)
+    report = Report("env", tables=(Table("layers", ("layer", "type"), rows),))
+
+    assert text(report, Style(30)) == (
+        f"  layer                 type\n  └─ {'a' * 17}  Linear\n     {'a' * 7}\n"
     )
 
 
@@ -513,14 +531,22 @@ def test_wide_characters_keep_columns_aligned() -> None:
 
 
 def test_a_long_evidence_name_does_not_push_the_others() -> None:
-    evidence = [Evidence("operand self.encoder.layers.0.weight", "a"), Evidence("file", "b")]
+    evidence = [Evidence("self.encoder.layers.0.weight", "a"), Evidence("file", "b")]
 
     page = text(Report("env", findings=(finding(1, fail("m", evidence=evidence)),)))
 
     assert page.splitlines()[-2:] == [
-        "      operand self.encoder.layers.0.weight  a",
+        "      self.encoder.layers.0.weight  a",
         "      file  b",
     ]
+
+
+def test_an_operand_is_called_by_its_name_and_what_is_odd_about_it_stands_behind_an_arrow() -> None:
+    evidence = [Evidence("operand x", "float32 [2]", "is on cpu"), Evidence("file", "b")]
+
+    page = text(Report("snoop", findings=(finding(1, fail("m", evidence=evidence)),)))
+
+    assert page.splitlines()[-2:] == ["      x     float32 [2]   ← is on cpu", "      file  b"]
 
 
 def test_a_report_is_not_changed_by_being_rendered(any_report: Report) -> None:

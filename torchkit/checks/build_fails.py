@@ -70,6 +70,8 @@ def _judged(trial: BuildTrial, strayed: Astray | None) -> Verdict:
     evidence = [Evidence(WOULD_FAIL_WITH, error, _step(trial))]
     if known is not None:
         evidence.append(Evidence("because", known.cause))
+    if known is not None and known.problem:
+        evidence.append(Evidence("more of it", f"torchkit explain {known.problem}"))
     if trial.command:
         evidence.append(Evidence("to see it again", trial.command))
     verdict = fail(

@@ -3,7 +3,8 @@
 ## What it looks at
 Whether the parts that describe the tensors can be read to their end, and whether every tensor that
 they describe lies within the file, in the length that its shape needs. The tensors' own bytes are
-not read, so a bit that has flipped among them is not seen.
+not read, so a bit that has flipped among them is not seen. A file without any tensor is not
+damaged, and it is said.
 
 ## Why it matters
 A download that broke off, a full disk, a job that was killed while it saved: torch then says
@@ -21,9 +22,10 @@ checkpoint of your own, take the one before.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
-from torchkit.report import WOULD_FAIL_WITH, Evidence, Verdict, fail, ok
+from torchkit.report import WOULD_FAIL_WITH, Evidence, Verdict, fail, info, ok
 
 AREA = "file"
 
@@ -37,9 +39,17 @@ class Described(Protocol):
     def damage(self) -> str: ...
     @property
     def file_bytes(self) -> int: ...
+    @property
+    def entries(self) -> Sequence[object]: ...
 
 
 def judge(contents: Described) -> Verdict:
+    if not contents.damage and not contents.entries:
+        return info(
+            "there are no tensors in it",
+            fix=["if it was to hold a model's weights: torch.save(model.state_dict(), file)"],
+            brief="no tensors in it",
+        )
     if not contents.damage:
         return ok("every tensor that it describes lies within the file")
     first, _, _ = contents.damage.partition("; ")

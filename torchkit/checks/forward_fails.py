@@ -1,14 +1,18 @@
 """The model's forward raises an exception.
 
 ## What it looks at
-The exception of one forward: which module raised it, the shapes of its parameters, and the tensors
-it was given.
+The exception of one forward: which module raised it, what it was built for, the tensors it was
+given and where these come from. The words of the exception are shown, and not relied on.
 
 ## Why it matters
 PyTorch names shapes, and not which layer nor which tensors they belong to.
 
 ## What to do
-Make the layer fit what comes before it, or give the model the input it was built for.
+Make the layer fit what comes before it, or give the model the input it was built for. Each fix that
+is shown is a cure of its own: a line in place of the one that failed, a line for the end of the
+model's `__init__`, or an option. Where several are shown, which one is right is for you to say.
+A warning, and no failure, is what a model too large to be computed met on shapes alone, where that
+may be the simulation's fault: torch has no rule for the shapes of some operations.
 
 ## References
 - https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html
@@ -16,97 +20,78 @@ Make the layer fit what comes before it, or give the model the input it was buil
 
 from __future__ import annotations
 
-import re
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from torchkit.report import WOULD_FAIL_WITH, Evidence, Verdict, fail
+from torchkit.report import Evidence, Verdict, fail, warn
+
+if TYPE_CHECKING:  # every check is loaded at every `torchkit env`, and few forwards fail
+    from torchkit.advice.forward.facts import Given, Trouble
 
 AREA = "model"
 
+MOST_OPERANDS = 4
+
 
 class FailedForward(NamedTuple):
-    """What is known of it. `module` is its path, "" for the model itself; shapes are texts.
+    """The trouble, where in the user's code it was met, and the exceptions behind it.
 
-    `sizes` is what the layer was built for, by the names of its constructor's arguments.
+    `doubt`: why it is no proof that the model is broken; `weights` is what these take, in words.
     """
 
-    error: str
-    message: str
-    model: str
-    module: str = ""
-    type: str = ""
-    sizes: tuple[tuple[str, int], ...] = ()
-    parameters: tuple[str, ...] = ()
-    given: tuple[str, ...] = ()
-    given_shapes: tuple[tuple[int, ...], ...] = ()
-    operation: str = ""
-    operands: tuple[str, ...] = ()
+    trouble: Trouble
     place: str = ""
-    is_certain: bool = True
+    causes: tuple[tuple[str, str], ...] = ()
+    doubt: str = ""
+    weights: str = ""
 
 
 def judge(failed: FailedForward) -> Verdict:
-    message = " ".join(failed.message.split())
-    where = f"{failed.module} ({failed.type})" if failed.module else failed.model
-    evidence = [Evidence(WOULD_FAIL_WITH, f"{failed.error}: {message}", failed.place)]
-    if failed.given:
-        evidence.append(Evidence("given", ", ".join(failed.given)))
-    if failed.parameters:
-        evidence.append(Evidence("has", ", ".join(failed.parameters)))
-    if failed.operation and failed.operands:
-        evidence.append(Evidence(failed.operation, " and ".join(failed.operands)))
-    cure = _cure(failed)
-    if cure:
-        evidence.append(Evidence("cause", cure[0]))
+    from torchkit.advice.forward import explained
+
+    trouble = failed.trouble
+    layer = trouble.layer
+    found = None if failed.doubt else explained(trouble)
+    where = f"{layer.path} ({layer.type})" if layer.path else trouble.model
+    raised = f"raises {_told(trouble.error, trouble.message)}"
+    evidence = []
+    if failed.place:
+        evidence.append(Evidence("at", trouble.code or failed.place, failed.place))
+    evidence += [Evidence("raised from", _told(*cause)) for cause in failed.causes]
+    if trouble.given:
+        evidence.append(Evidence("given", ", ".join(map(_given, trouble.given))))
+    if layer.parameters:
+        held = ", ".join(f"{name} {tensor}" for name, tensor in layer.parameters)
+        evidence.append(Evidence("has", held))
+    if trouble.operands and not (found and layer.kinds):
+        operands = [str(it) for it in trouble.operands[:MOST_OPERANDS]]
+        evidence.append(Evidence(f"torch.{trouble.operation}", " and ".join(operands)))
+    if failed.doubt:
+        evidence.append(Evidence("no proof", failed.doubt))
+        return warn(
+            f"{where} cannot be followed on shapes alone, which is not confirmed: it {raised}",
+            evidence=evidence,
+            fix=[f"--run builds the model in memory, {failed.weights}, and runs it"],
+            brief=f"{where} cannot be followed on shapes alone",
+        )
+    if found is not None and found.cause:
+        evidence.append(Evidence("cause", found.cause))
     return fail(
-        f"{where} raises {failed.error}: {message}",
+        f"{where} {raised}",
         evidence=evidence,
-        fix=[cure[1]] if cure else [],
-        brief=f"{where} fails: {message}",
+        fix=found.fixes if found is not None else (),
+        brief=f"{where} fails: {found.brief}" if found is not None else f"{where} {raised}",
     )
 
 
-def _cure(failed: FailedForward) -> tuple[str, str] | None:
-    """Cause and fix where the layer's sizes and what it was given settle them."""
-    sizes = dict(failed.sizes)
-    given = failed.given_shapes[0] if failed.given_shapes else ()
-    if not given:
-        return None
-    if "in_features" in sizes and given[-1] != sizes["in_features"]:
-        return (
-            f"its input has {given[-1]} features, it was built for {sizes['in_features']}",
-            f"{failed.type}({given[-1]}, {sizes.get('out_features', '…')})",
-        )
-    if "in_channels" in sizes:
-        return _of_convolution(failed, sizes["in_channels"], sizes.get("out_channels"), given)
-    if "num_features" in sizes and len(given) > 1 and given[1] != sizes["num_features"]:
-        return (
-            f"its input has {given[1]} channels, it was built for {sizes['num_features']}",
-            f"{failed.type}({given[1]})",
-        )
-    if "input_size" in sizes and given[-1] != sizes["input_size"]:
-        return (
-            f"its input has {given[-1]} features, it was built for {sizes['input_size']}",
-            f"{failed.type}({given[-1]}, {sizes.get('hidden_size', '…')})",
-        )
-    return None
+def _told(error: str, message: str) -> str:
+    words = " ".join(message.split())
+    return f"{error}: {words}" if words else f"{error}, which has no message"
 
 
-def _of_convolution(
-    failed: FailedForward, built_for: int, out: int | None, given: tuple[int, ...]
-) -> tuple[str, str] | None:
-    dimensions = re.search(r"([123])d", failed.type)
-    spatial = int(dimensions[1]) if dimensions else len(given) - 2
-    if len(given) not in (spatial + 1, spatial + 2):
-        return (
-            f"its input has {len(given)} dimensions, it takes {spatial + 2}: batch, channels and "
-            f"{spatial} more",
-            f"give it an input of {spatial + 2} dimensions, e.g. x.unsqueeze(1) for a missing channel",
-        )
-    channels = given[-spatial - 1]
-    if channels == built_for:
-        return None
-    return (
-        f"its input has {channels} channels, it was built for {built_for}",
-        f"{failed.type}({channels}, {out if out is not None else '…'}, …)",
-    )
+def _given(given: Given) -> str:
+    name = f"{given.keyword}=" if given.keyword else ""
+    if given.tensor is not None:
+        source = f" ({given.tensor.source})" if given.tensor.source else ""
+        return f"{name}{given.tensor}{source}"
+    parts = ", ".join(str(tensor) for _, tensor in given.parts)
+    return f"{name}{given.type}({parts})" if parts else f"{name}{given.type}"

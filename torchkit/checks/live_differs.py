@@ -18,7 +18,7 @@ Look for what takes a hand. Where nothing does, send the saved machine to torchk
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from torchkit.machine.facts import Library, Unknown
@@ -69,6 +69,10 @@ def judge(
     ]
     if not differences:
         return ok(f"torch {told['version']} and its libraries are the ones its files foretell")
+    return _otherwise(differences)
+
+
+def _otherwise(differences: Sequence[Difference]) -> Verdict:
     first = differences[0]
     more = len(differences) - 1
     return warn(

@@ -18,9 +18,12 @@ Start the container with a larger one.
 
 from __future__ import annotations
 
+from torchkit.advice.shared_memory import GIB, Place, size_fixes
+from torchkit.knowledge.shared_memory import full_message
 from torchkit.machine.facts import Unknown
 from torchkit.report import WOULD_FAIL_WITH, Evidence, Verdict, ok, warn
 from torchkit.units import readable
+from torchkit.versions import Version
 
 AREA = "system"
 
@@ -32,38 +35,43 @@ USUAL_BATCHES = 2 * 2 + 1
 USUAL_BATCH_BYTES = 32 * 3 * 224 * 224 * 4
 """32 float32 images of [3, 224, 224]."""
 
-FIX = {
-    "docker": "docker run --shm-size=1g …",
-    "podman": "podman run --shm-size=1g …",
-    "kubernetes": "mount an emptyDir with medium: Memory and sizeLimit: 1Gi at /dev/shm",
-    "container": "start the container with --shm-size=1g",
-}
+RECOMMENDED_BYTES = GIB
+"""What is advised where nothing is known of the batches; shm-check says how much they need."""
 
 
 def judge(
     shm_total_bytes: int,
     is_container: bool | None | Unknown,
     container_runtime: str | None | Unknown,
+    job_service: str | None | Unknown,
+    torch_version: Version | None | Unknown,
 ) -> Verdict:
     size = readable(shm_total_bytes)
     if shm_total_bytes > DOCKER_DEFAULT_SHM_BYTES:
         return ok(f"/dev/shm holds {size}")
     needed = readable(USUAL_BATCHES * USUAL_BATCH_BYTES)
-    runtime = container_runtime if isinstance(container_runtime, str) else "docker"
-    if is_container is False:
-        fix = "mount -o remount,size=1g /dev/shm   (as root)"
-    else:
-        fix = FIX.get(runtime, FIX["container"])
+    place = Place(
+        container_runtime if isinstance(container_runtime, str) else None,
+        job_service if isinstance(job_service, str) else None,
+        is_container if isinstance(is_container, bool) else None,
+    )
+    fix = size_fixes(RECOMMENDED_BYTES, place)
+    fix = fix or (
+        "num_workers=0 in the DataLoader, or batches of uint8   (its size is fixed here)",
+    )
     return warn(
         f"/dev/shm holds {size}; two workers with batches of 32 images of [3, 224, 224] need {needed}",
         evidence=[
             Evidence(
                 WOULD_FAIL_WITH,
-                "RuntimeError: unable to allocate shared memory(shm) for file </torch_…>: No space left on device (28)",
+                full_message(torch_version if isinstance(torch_version, Version) else None).text,
             ),
             Evidence("found", f"{size} in all", "/dev/shm"),
             Evidence("needed", f"{needed} for that DataLoader (float32, prefetch 2)"),
         ],
-        fix=[fix],
+        fix=[
+            *fix,
+            "torchkit shm-check --sample 3,224,224 --batch-size 32 --workers 2   (says how much)",
+        ],
         brief="/dev/shm is small",
     )

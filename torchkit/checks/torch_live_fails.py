@@ -11,7 +11,8 @@ fails, a driver that hangs, a module of the user's own that is imported in betwe
 
 ## What to do
 The stage says who is to blame: while importing, the installation or what is imported with it;
-on a GPU, the driver, the build's architectures, or the GPU itself.
+on a GPU, the driver, the build's architectures, or the GPU itself. A limit by `ulimit -v`, a mount
+option noexec or a current folder that was deleted is named, and cured in place of torch.
 
 ## References
 - https://docs.python.org/3/library/faulthandler.html
@@ -23,8 +24,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
+from torchkit.advice.around_torch import ODD, around
 from torchkit.advice.lines import FITTING_TORCH, reinstall_line
 from torchkit.machine.facts import Library, LiveTrial, Unknown
 from torchkit.report import WOULD_FAIL_WITH, Evidence, Verdict, does_not_apply, fail, ok, warn
@@ -42,6 +44,9 @@ AFTER_COMPUTING = {
 """Stages that are reached only when every device was tried, and what happens in them."""
 
 
+T = TypeVar("T")
+
+
 class Seen(NamedTuple):
     """What the child went through, with the gaps filled."""
 
@@ -51,6 +56,7 @@ class Seen(NamedTuple):
     stack: tuple[str, ...]
     output: tuple[str, ...]
     python: str
+    folder: str
 
     @property
     def name(self) -> str:
@@ -59,6 +65,7 @@ class Seen(NamedTuple):
     def evidence(self, would_fail_with: str) -> list[Evidence]:
         """The error, where it was, and what was written beside it."""
         told = [line for line in self.output if line not in would_fail_with]
+        told = [line for line in told if not line.startswith(ODD)]
         return [
             Evidence(WOULD_FAIL_WITH, would_fail_with, f"a child, {self.stage}"),
             *(Evidence("where", frame) for frame in self.stack[:3]),
@@ -78,41 +85,60 @@ def judge(
     live_import_ms: int | None | Unknown,
     live_warnings: tuple[str, ...] | None | Unknown,
     torch_version: Version | None | Unknown,
+    torch_path: str | None | Unknown,
     torch_problems: tuple[str, ...] | None | Unknown,
     torch_shadows: tuple[str, ...] | None | Unknown,
     shadowed_libraries: tuple[Library, ...] | None | Unknown,
     python_executable: str | None | Unknown,
 ) -> Verdict | tuple[Verdict, ...]:
     seen = Seen(
-        torch_version if isinstance(torch_version, Version) else None,
-        live_stage if isinstance(live_stage, str) else "at a stage that is not told",
-        live_error if isinstance(live_error, str) else "an error that is not told",
-        live_stack if isinstance(live_stack, tuple) else (),
-        live_output if isinstance(live_output, tuple) else (),
-        python_executable if isinstance(python_executable, str) else "python",
+        _known(torch_version),
+        _known(live_stage) or "at a stage that is not told",
+        _known(live_error) or "an error that is not told",
+        _known(live_stack) or (),
+        _known(live_output) or (),
+        _known(python_executable) or "python",
+        _known(torch_path) or "FOLDER",
     )
-    told = live_torch if isinstance(live_torch, Mapping) else {}
-    trials = live_trials if isinstance(live_trials, tuple) else ()
+    told = _known(live_torch) or {}
+    shadows = _known(torch_shadows) or ()
     if live_outcome == "import failed":
         if torch_version is None and seen.error.endswith("No module named 'torch'"):
             return does_not_apply("torch is not installed")
-        problems = torch_problems if isinstance(torch_problems, tuple) else None
-        by = _told_by(seen, told.get("file", ""), problems, torch_shadows, shadowed_libraries)
+        problems = _known(torch_problems)
+        file, libraries = told.get("file", ""), _known(shadowed_libraries) or ()
+        by = _told_by(seen, file, problems or (), shadows, libraries)
         return replace(_import_failed(seen, problems), part_of=by)
     if live_outcome in ("died", "hung"):
-        signal = live_signal if isinstance(live_signal, str) else None
-        verdict = _died(seen, signal) if live_outcome == "died" else _hung(seen)
-        is_shadow = bool(torch_shadows) and isinstance(torch_shadows, tuple)
-        return replace(verdict, part_of="torch-shadowed" if is_shadow else "")
+        verdict = _died(seen, _known(live_signal)) if live_outcome == "died" else _hung(seen)
+        return replace(verdict, part_of="torch-shadowed" if shadows else "")
     if live_outcome == "no answer":
-        return warn(
-            f"{seen.python} ended before it ran anything: {seen.error}",
-            evidence=seen.evidence(seen.error),
-            fix=[f"{seen.python} -v -c 0   shows what it runs at its start"],
-            brief="Python ends before torch is imported",
-        )
+        return _no_answer(seen)
+    trials = _known(live_trials) or ()
     failed = tuple(_failed(trial, seen) for trial in trials if not trial.worked)
-    return failed or _well(told, trials, live_import_ms, live_warnings)
+    return failed or _well(told, trials, _known(live_import_ms), _known(live_warnings) or ())
+
+
+def _known(fact: T | None | Unknown) -> T | None:
+    return None if isinstance(fact, Unknown) else fact
+
+
+def _no_answer(seen: Seen) -> Verdict:
+    return warn(
+        f"{seen.python} ended before it ran anything: {seen.error}",
+        evidence=seen.evidence(seen.error),
+        fix=[f"{seen.python} -v -c 0   shows what it runs at its start"],
+        brief="Python ends before torch is imported",
+    )
+
+
+def _with_cause(verdict: Verdict, seen: Seen) -> Verdict:
+    """The verdict, with the cause and cure of what is around torch in place of torch's own."""
+    found = around(seen.error, seen.output, seen.folder)
+    if found is None:
+        return verdict
+    evidence = (*verdict.evidence, Evidence("because", found.because))
+    return replace(verdict, evidence=evidence, fix=found.fix)
 
 
 # --- importing
@@ -133,28 +159,28 @@ def _import_failed(seen: Seen, problems: tuple[str, ...] | None) -> Verdict:
         fix.insert(0, f"pip install {absent[1].replace('_', '-')}")
     else:
         fix.append(reinstall_line(seen.version))
-    return fail(
+    verdict = fail(
         f"`import torch` fails: {seen.error}",
         evidence=evidence,
         fix=fix,
         brief="torch cannot be imported",
     )
+    return _with_cause(verdict, seen)
 
 
 def _told_by(
     seen: Seen,
     file: str,
-    problems: tuple[str, ...] | None,
-    torch_shadows: tuple[str, ...] | None | Unknown,
-    shadowed_libraries: tuple[Library, ...] | None | Unknown,
+    problems: tuple[str, ...],
+    shadows: tuple[str, ...],
+    libraries: tuple[Library, ...],
 ) -> str:
     """Id of the check that foretold this error from files, and explains it; "" where none did."""
     folder = re.sub(r"[/\\]__init__\.py$", "", file)
-    if file and isinstance(torch_shadows, tuple) and {file, folder} & set(torch_shadows):
+    if file and {file, folder} & set(shadows):
         return "torch-shadowed"
     if not problems or not _is_same(seen.error, problems):
         return ""
-    libraries = shadowed_libraries if isinstance(shadowed_libraries, tuple) else ()
     if any(it.missing and it.missing in seen.error for it in libraries):
         return "library-shadowed"
     if "version `GLIBC_" in seen.error:
@@ -185,12 +211,13 @@ def _died(seen: Seen, signal: str | None) -> Verdict:
             fix=_cure(seen, signal),
             brief=f"torch {how} when {late}",
         )
-    return fail(
+    verdict = fail(
         f"{seen.name} {how} while {seen.stage}",
         evidence=evidence,
         fix=_cure(seen, signal),
         brief=f"torch {how} while {seen.stage}",
     )
+    return _with_cause(verdict, seen)
 
 
 def _hung(seen: Seen) -> Verdict:
@@ -227,8 +254,7 @@ def _cure(seen: Seen, signal: str | None) -> list[str]:
 def _failed(trial: LiveTrial, seen: Seen) -> Verdict:
     error = trial.error or "an error that is not told"
     where = f"{trial.what} ({trial.name})" if trial.name else trial.what
-    evidence = [Evidence(WOULD_FAIL_WITH, error, f"a child, on {trial.what}")]
-    evidence += [Evidence("written", line, "standard error") for line in seen.output[-3:]]
+    evidence = seen._replace(stack=(), stage=f"on {trial.what}").evidence(error)
     if trial.what in ("gloo", "nccl"):
         return warn(
             f"{seen.name} computes, but cannot join processes by {trial.what}: {error}",
@@ -277,14 +303,12 @@ def _device_cure(trial: LiveTrial, seen: Seen, error: str) -> list[str]:
 def _well(
     told: Mapping[str, str],
     trials: tuple[LiveTrial, ...],
-    import_ms: int | None | Unknown,
-    warnings: tuple[str, ...] | None | Unknown,
+    import_ms: int | None,
+    warnings: tuple[str, ...],
 ) -> Verdict:
     devices = [it.what for it in trials if it.what not in ("cudnn", "gloo", "nccl")]
-    time = f" in {import_ms / 1000:.1f} s" if isinstance(import_ms, int) else ""
+    time = f" in {import_ms / 1000:.1f} s" if import_ms is not None else ""
     return ok(
         f"torch {told.get('version', '')} imports{time}, multiplies right on {' and '.join(devices)}",
-        evidence=[
-            Evidence("warned", text) for text in (warnings if isinstance(warnings, tuple) else ())
-        ],
+        evidence=[Evidence("warned", text) for text in warnings],
     )

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from torchkit import checks
 from torchkit.commands.compare_keys import MOST_TOLD, folded_view
 from torchkit.commands.key_folding import told
 from torchkit.model.keys import Key, KeyComparison, compare_keys
 from torchkit.model.rename_search import find_renaming
 from torchkit.model.renaming import Renaming
-from torchkit.report import Json, Report, Table
+from torchkit.report import Finding, Json, Report, Status, Table
 
 FILE_COLUMNS = ("key", "status", "shape", "other_key", "other_shape", "dtype", "other_dtype")
 
 
-def compare_files(one: Sequence[Key], other: Sequence[Key], *, names: tuple[str, str]) -> Report:
+def compare_files(
+    one: Sequence[Key],
+    other: Sequence[Key],
+    *,
+    names: tuple[str, str],
+    findings: Sequence[Finding] = (),
+) -> Report:
     """Which tensors two files have in common, by name, shape and dtype; values are not compared.
 
-    Differences are no fault: there are no findings, and the exit code is 0.
+    Differences are no fault: the only findings are those on the files themselves, as they are given.
     """
     ours, theirs = _with_groups(one), _with_groups(other)
     renaming = find_renaming(ours, theirs)
@@ -36,6 +43,7 @@ def compare_files(one: Sequence[Key], other: Sequence[Key], *, names: tuple[str,
     sides = names if names[0] != names[1] else (f"{names[0]} (1)", f"{names[1]} (2)")
     return Report(
         "summary",
+        findings=checks.worst_first(findings),
         tables=(Table("tensors", FILE_COLUMNS, tuple(rows)),),
         views=(
             folded_view("tensors", "tensor", cells, sides),
@@ -48,7 +56,12 @@ def compare_files(one: Sequence[Key], other: Sequence[Key], *, names: tuple[str,
             **{status.replace("-", "_"): count for status, count in counts.items()},
             "renaming": renaming.words if renaming else None,
         },
-        headline=_file_headline(compared, renaming, counts, sides),
+        headline=" · ".join(
+            [
+                *(it.verdict.brief for it in findings if it.status is Status.FAIL),
+                _file_headline(compared, renaming, counts, sides),
+            ]
+        ),
     )
 
 

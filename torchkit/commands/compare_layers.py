@@ -1,17 +1,20 @@
 """Two models as a report: which layers were added, removed or changed, and what that costs.
 
-Differences are no fault: there are no findings, and the exit code is 0.
+Differences are no fault. A forward that raises is one: it is told, and what only a whole forward
+shows (outputs, FLOPs, memory) is then compared for neither.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 
 from torchkit.commands.compare_keys import folded_view
 from torchkit.commands.layer_tree import quantity
+from torchkit.commands.named_findings import named
 from torchkit.model.layer_diff import Match, align
 from torchkit.model.layers import Layer
-from torchkit.report import Json, Report, Table
+from torchkit.report import Finding, Json, Report, Table
 from torchkit.units import readable
 
 COLUMNS = (
@@ -32,15 +35,25 @@ def compare_models(
     *,
     names: tuple[str, str],
     totals: tuple[Mapping[str, Json], Mapping[str, Json]],
+    failures: tuple[Finding | None, Finding | None] = (None, None),
 ) -> Report:
-    """What differs between two models, from their layers and the totals of their reports."""
+    """What differs between two models, from their layers and the totals of their reports.
+
+    `failures` are the findings on a forward that raised.
+    """
+    failed = _named_failures(names, failures)
+    if failed:
+        one, other = _as_built(one), _as_built(other)
+        totals = (_of_build(totals[0]), _of_build(totals[1]))
+    columns = tuple(it for it in COLUMNS if not (failed and it.removeprefix("other_") in _OF_RUN))
     matches = align(one, other)
     counts = {status: sum(it.status == status for it in matches) for status in STATUSES}
     differing = [it for it in matches if it.status != "same"]
     sides = names if names[0] != names[1] else (f"{names[0]} (1)", f"{names[1]} (2)")
     return Report(
         "summary",
-        tables=(Table("layers", COLUMNS, tuple(_row(it) for it in differing)),),
+        findings=failed,
+        tables=(Table("layers", columns, tuple(_row(it, columns) for it in differing)),),
         views=(_view(differing, sides), _totals_view(totals, sides)) if differing else (),
         totals={
             "layers": counts,
@@ -48,11 +61,48 @@ def compare_models(
             "other": {"name": names[1], **totals[1]},
             "difference": {key: b - a for key, (a, b) in _numbers(totals).items()},
         },
-        headline=_headline(matches, counts, sides, totals),
+        headline=" · ".join(
+            [
+                *(it.verdict.brief for it in failed),
+                _headline(matches, counts, sides, totals),
+            ]
+        ),
     )
 
 
-def _row(match: Match) -> dict[str, Json]:
+# --- a forward that raised
+
+
+_OF_RUN = ("output_shapes", "flops", "calls")
+
+_OF_BUILD = ("params", "trainable_params", "buffers", "param_bytes", "buffer_bytes")
+
+
+def _named_failures(
+    names: tuple[str, str], failures: tuple[Finding | None, Finding | None]
+) -> tuple[Finding, ...]:
+    """The findings, each with the name of its model."""
+    found = [
+        named(finding, name)
+        for name, finding in zip(names, failures, strict=True)
+        if finding is not None
+    ]
+    return tuple(dict.fromkeys(found))  # once for a model that is compared with itself
+
+
+def _as_built(layers: Sequence[Layer]) -> list[Layer]:
+    """Without what the run showed."""
+    return [
+        dataclasses.replace(layer, input_shapes=[], output_shapes=[], flops=0, calls=0, status="ok")
+        for layer in layers
+    ]
+
+
+def _of_build(totals: Mapping[str, Json]) -> dict[str, Json]:
+    return {key: value for key, value in totals.items() if key in _OF_BUILD}
+
+
+def _row(match: Match, columns: Sequence[str]) -> dict[str, Json]:
     one, other = match.one, match.other
     row: dict[str, Json] = {
         "path": one.path if one is not None else None,
@@ -63,7 +113,7 @@ def _row(match: Match) -> dict[str, Json]:
     for name in ("type", "description", "output_shapes", "params", "own_params", "flops", "calls"):
         row[name] = getattr(one, name, None)
         row[f"other_{name}"] = getattr(other, name, None)
-    return row
+    return {column: row[column] for column in columns}
 
 
 def _numbers(totals: tuple[Mapping[str, Json], Mapping[str, Json]]) -> dict[str, tuple[int, int]]:

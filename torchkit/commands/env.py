@@ -16,7 +16,7 @@ from torchkit.commands.gates import Gates, refuse_beside
 from torchkit.commands.overview import libtorch_artifacts, machine_table
 from torchkit.commands.sources import facts_of, save_report
 from torchkit.errors import BadInput
-from torchkit.machine.facts import GLOSSARY, Unknown, Value, plain
+from torchkit.machine.facts import GLOSSARY, Facts, Unknown, Value, plain
 from torchkit.machine.survey import NOTHING_MORE, Asked
 from torchkit.report import Report, Table
 from torchkit.requirements import SHORT_NAMES
@@ -116,6 +116,7 @@ def run(
     """
     gates = Gates.of(require=require, only=only, skip=skip)
     known = facts_of(python=python, saved=facts, asked=asked, system=system)
+    _refuse_a_silent_child(asked, known)
     report = Report(
         "env",
         findings=gates.judge(known),
@@ -126,6 +127,16 @@ def run(
     if save is not None:
         save_report(report, save, strict=strict)
     return report
+
+
+def _refuse_a_silent_child(asked: Asked, facts: Facts) -> None:
+    """Who asks for --live by name is not told that all is well because it could not run."""
+    outcome = facts["live_outcome"]
+    if asked.live and isinstance(outcome, Unknown):
+        raise BadInput(
+            f"--live could not run: {outcome.reason}",
+            hint="without --live the rest is answered: torchkit env",
+        )
 
 
 def fact(

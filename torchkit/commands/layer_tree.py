@@ -12,7 +12,22 @@ from torchkit.report import Table
 COLUMNS = ("layer", "type", "output", "params", "share", "FLOPs")
 """What is shown unless a user chooses."""
 
-MORE_COLUMNS = ("input", "own params", "trainable", "buffers", "calls", "path")
+MORE_COLUMNS = (
+    "input", "own params", "trainable", "buffers", "calls", "path", "depth", "shared with", "status"
+)  # fmt: skip
+
+JSON_NAMES = {
+    "description": "type", "input_shapes": "input", "output_shapes": "output",
+    "own_params": "own params", "trainable_params": "trainable", "shared_with": "shared with",
+    "tied": "shared with",
+}  # fmt: skip
+"""Columns of the JSON table by the names that they have here, where these differ."""
+
+FOLDED = " \N{HORIZONTAL ELLIPSIS}"
+"""Behind the name of a layer that has more inside than is shown."""
+
+ENDED = ("failed", "stopped")
+"""The status of layers that raised, and of those around them."""
 
 SHOWN_TENSORS = 3
 """Of a layer with more outputs, so many shapes are shown."""
@@ -40,7 +55,7 @@ class Node:
         return (
             one.type, one.description, str(one.input_shapes), str(one.output_shapes), one.params,
             one.trainable_params, one.buffers, one.flops, one.calls, one.status,
-            one.shared_with is None, tuple((it.label, it.signature()) for it in self.children),
+            one.shared_with is None, one.tied, tuple((it.label, it.signature()) for it in self.children),
         )  # fmt: skip
 
 
@@ -110,34 +125,58 @@ def layer_view(
     columns: Sequence[str],
     cells: Cells | None = None,
     name: str = "layers",
+    keeps_empty: bool = False,
 ) -> Table:
-    """The tree as a table, nothing below `depth`; `cells` says what stands in it."""
+    """The tree as a table; `cells` says what stands in it.
+
+    Columns in which nothing stands are left out unless kept. Nothing is below `depth` but the way to a layer that failed.
+    """
     total = max(root.total("params"), 1)
     draw = cells or _cells
-    rows = tuple(
-        {column: value for column, value in draw(node, prefix, total).items() if column in columns}
-        for node, prefix in _walk(root, depth)
-    )
-    filled = [name for name in columns if any(row.get(name) for row in rows)]
-    return Table(name, tuple(filled), rows)
+    rows = []
+    for node, prefix, is_whole in _walk(root, depth):
+        drawn = draw(node, prefix, total)
+        row = {column: value for column, value in drawn.items() if column in columns}
+        if not is_whole:
+            row[columns[0]] = f"{row[columns[0]]}{FOLDED}"
+        rows.append(row)
+    filled = [it for it in columns if keeps_empty or any(row.get(it) for row in rows)]
+    return Table(name, tuple(filled), tuple(rows))
 
 
-def _walk(root: Node, depth: int) -> Iterator[tuple[Node, str]]:
-    """Each node with the branches that are drawn before it."""
+def deepest(node: Node) -> int:
+    """The depth at which nothing of the tree is folded away."""
+    return max((deepest(child) + 1 for child in node.children), default=0)
 
-    def below(node: Node, indent: str, left: int) -> Iterator[tuple[Node, str]]:
-        for child in node.children if left > 0 else ():
-            is_last = child is node.children[-1]
-            yield child, f"{indent}{'└─ ' if is_last else '├─ '}"
+
+def rows_of(root: Node, depth: int) -> int:
+    """How many rows the tree has so deep."""
+    return sum(1 for _ in _walk(root, depth))
+
+
+def _walk(root: Node, depth: int) -> Iterator[tuple[Node, str, bool]]:
+    """Each node with the branches that are drawn before it, and whether its children are, too."""
+
+    def shown(node: Node, left: int) -> list[Node]:
+        """Below the depth, only the one that raised."""
+        return [it for it in node.children if left > 0 or it.first.status in ENDED]
+
+    def below(node: Node, indent: str, left: int) -> Iterator[tuple[Node, str, bool]]:
+        children = shown(node, left)
+        for child in children:
+            is_last = child is children[-1]
+            is_whole = len(shown(child, left - 1)) == len(child.children)
+            yield child, f"{indent}{'└─ ' if is_last else '├─ '}", is_whole
             yield from below(child, f"{indent}{'   ' if is_last else '│  '}", left - 1)
 
-    yield root, ""
+    yield root, "", len(shown(root, depth)) == len(root.children)
     yield from below(root, "", depth)
 
 
 def _cells(node: Node, prefix: str, total: int) -> Mapping[str, str | int | None]:
     one = node.first
-    params = min(node.total("params"), total)
+    is_repeated = one.shared_with is not None  # its parameters stand in the row of the first use
+    params = min(node.total("own_params" if is_repeated else "params"), total)
     return {
         "layer": f"{prefix}{node.label}",
         "type": _kind(node),
@@ -151,6 +190,9 @@ def _cells(node: Node, prefix: str, total: int) -> Mapping[str, str | int | None
         "buffers": f"{node.total('buffers'):,}" if one.buffers else "",
         "calls": str(node.total("calls")),
         "path": one.path,
+        "depth": str(one.depth),
+        "shared with": one.shared_with,
+        "status": one.status,
     }
 
 
@@ -160,16 +202,18 @@ def _kind(node: Node) -> str:
     calls = one.calls
     if calls > 1:
         notes.append(f"{calls} calls")
-    if one.shared_with is not None:
+    if one.tied:
+        notes.append(f"{', '.join(one.tied)} of {one.shared_with or 'the model itself'}")
+    elif one.shared_with is not None:
         notes.append(f"is {one.shared_with or 'the model itself'}")
     return f"{one.description} ({', '.join(notes)})" if notes else one.description
 
 
 def _outcome(layer: Layer) -> str:
-    if layer.status == "failed" and not layer.output_shapes:
-        return "FAILED"
+    if layer.status in ENDED and not layer.output_shapes:
+        return layer.status.upper()
     if layer.status == "not-run":
-        return "not run" if layer.shared_with is None else ""
+        return "not run" if layer.shared_with is None or layer.tied else ""
     return _shapes(layer.output_shapes)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
 from torchkit.model.renaming import literal
 
@@ -22,25 +24,60 @@ _LOADERS = {
     "TorchScript": 'torch.jit.load({file}, map_location="cpu").state_dict()',
     "pt2": "torch.export.load({file}).state_dict",
 }
-_LOADERS |= dict.fromkeys(
-    ("state dict", "checkpoint", "tensors", "pickle"),
-    'torch.load({file}, map_location="cpu", weights_only=True)',
-)
+_PICKLED = ("state dict", "checkpoint", "tensors", "pickle")
 """By the formats of `torchkit.model.files.Contents`; what torch cannot read has none."""
 
+MOST_NAMED = 3
+"""So many of the names that are refused stand in a comment."""
 
-def subscript(group: str) -> str:
+
+class Origin(NamedTuple):
+    """A file, and how its state dict is got from it.
+
+    `format` is that of `torchkit.model.files.Contents`, "" where it is not known. `refused` are the
+    names in its pickle that torch.load with weights_only=True would not take; `is_dangerous` where
+    one of these would run something. `models` are the groups that are pickled modules.
+    """
+
+    path: str
+    format: str = ""
+    refused: Sequence[str] = ()
+    is_dangerous: bool = False
+    models: Collection[str] = ()
+
+
+def subscript(keys: Sequence[str | int]) -> str:
     """`["model"]`, for the part of a checkpoint that is the state dict."""
-    return f"[{literal(group)}]" if group else ""
+    return "".join(f"[{literal(key) if isinstance(key, str) else key}]" for key in keys)
 
 
-def load_line(path: str, group: str, format: str) -> str:
-    """How the file's state dict is read; "" where that is not a line. `format` may be unknown: ""."""
-    ending = next((it for it in _FORMATS if path.endswith(it)), "")
-    loader = _LOADERS.get(format or _FORMATS.get(ending, ""), "")
+def load_line(origin: Origin, group: str, keys: Sequence[str | int]) -> str:
+    """How the file's state dict is read; "" where that is not a line, or no advice to give."""
+    ending = next((it for it in _FORMATS if origin.path.endswith(it)), "")
+    format = origin.format or _FORMATS.get(ending, "")
+    is_model = group in origin.models and format in _PICKLED
+    if origin.is_dangerous:
+        return "state = ...  # from a copy that you trust: unpickling this one would run code"
+    if format in _PICKLED:
+        safe = not (is_model or origin.refused)
+        loader = f'torch.load({{file}}, map_location="cpu", weights_only={safe})'
+    else:
+        loader = _LOADERS.get(format, "")
     if not loader:
         return ""
-    return f"state = {loader.replace('{file}', literal(path))}{subscript(group)}"
+    line = f"state = {loader.replace('{file}', literal(origin.path))}{subscript(keys)}"
+    if is_model:
+        return f"{line}.state_dict()  # runs the code in it"
+    if origin.refused and format in _PICKLED:
+        return f"{line}  # weights_only=True refuses {_listed(origin.refused)}"
+    return line
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The names for a comment: they are the file's, and must not end it."""
+    plain = [re.sub(r"[^\w.]", "?", name)[:60] for name in names]
+    more = f" and {len(plain) - MOST_NAMED} more" if len(plain) > MOST_NAMED else ""
+    return ", ".join(plain[:MOST_NAMED]) + more
 
 
 def drop_lines(names: Sequence[str]) -> list[str]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from torchkit import checks
 from torchkit.advice.builds import cuda_of
 from torchkit.advice.cmake_cuda import Astray, astray
 from torchkit.advice.libtorch import installed_torch_is_one, libtorch_advice, unpacked
-from torchkit.machine.facts import Facts, Gpu, Libtorch, LiveTrial, Unknown
+from torchkit.machine.facts import BuildTrial, Facts, Gpu, Libtorch, LiveTrial, Unknown
 from torchkit.report import Artifact, Status, Table
 from torchkit.units import readable
 
@@ -24,8 +24,9 @@ def machine_table(facts: Facts) -> Table:
         "system": _system_line(facts),
         "live": _live_line(facts),
     }
-    rows = tuple({"area": area, "value": value} for area, value in lines.items() if value)
-    return Table("machine", ("area", "value"), rows)
+    rows = [{"area": area, "value": value} for area, value in lines.items() if value]
+    rows += [{"area": "probe", "value": value} for value in _probe_lines(facts)]
+    return Table("machine", ("area", "value"), tuple(rows))
 
 
 def _joined(*parts: str | None) -> str:
@@ -129,6 +130,22 @@ def _live_line(facts: Facts) -> str | None:
             if it.what != "cudnn" or not it.worked
         ),
     )
+
+
+def _probe_lines(facts: Facts) -> Iterator[str]:
+    """How long each trial build took, and against what where there are several."""
+    trials: Sequence[BuildTrial] = facts.known("build_trials") or ()
+    for trial in trials:
+        took = {"configured": trial.configure_s, "compiled": trial.compile_s}
+        took |= {"linked": trial.link_s, "ran": trial.run_s}
+        cuda = "available" if trial.cuda_available else "not available"
+        yield _joined(
+            "works" if trial.succeeded else f"{trial.stage} failed",
+            f"libtorch {trial.version}" if trial.version is not None else None,
+            trial.against if len(trials) > 1 else None,
+            *(f"{did} in {it:.1f} s" for did, it in took.items() if it and trial.succeeded),
+            f"CUDA {cuda}" if trial.cuda_available is not None else None,
+        )
 
 
 LIBTORCH_CHECKS = (

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from torchkit.checks import load
-from torchkit.checks.forward_fails import FailedForward
 from torchkit.checks.forward_fails import judge as judge_failure
-from torchkit.commands.layer_tree import COLUMNS, MORE_COLUMNS, layer_view, quantity, tree
+from torchkit.commands.failed_forward import failed_forward
+from torchkit.commands.layer_tree import (
+    COLUMNS,
+    JSON_NAMES,
+    MORE_COLUMNS,
+    Node,
+    deepest,
+    layer_view,
+    quantity,
+    rows_of,
+    tree,
+)
 from torchkit.errors import BadInput
 from torchkit.model.layers import COLUMNS as LAYER_COLUMNS
 from torchkit.model.layers import Layer, layers
-from torchkit.model.memory import OPTIMIZER_COPIES, Memory, memory
+from torchkit.model.memory import OPTIMIZER_COPIES, Memory, lacks_of_training, memory
 from torchkit.model.record import Nested, Record, TensorInfo, Value, tensors_in
 from torchkit.report import Finding, Json, Report, Table
 from torchkit.units import readable
@@ -22,7 +30,10 @@ from torchkit.units import readable
 FAILURE_ID = "forward-fails"
 
 DEFAULT_DEPTH = 3
-"""So deep is the tree in text; JSON has all of it."""
+"""So deep is the tree in text, if that is not too long; JSON has all of it."""
+
+MOST_ROWS = 100
+"""A tree that has more is folded further, unless a depth is asked for."""
 
 
 class Question(NamedTuple):
@@ -34,7 +45,7 @@ class Question(NamedTuple):
     no_batch: bool = False
     dtype: str | None = None
     device: str = "cpu"
-    depth: int = DEFAULT_DEPTH
+    depth: int | None = None
     columns: str = ""
     train: bool = False
     run: bool = False
@@ -44,41 +55,67 @@ class Question(NamedTuple):
 
 
 def columns_of(text: str) -> tuple[str, ...]:
-    """The columns a user chose, the layer's name first. Raises BadInput for one there is not."""
+    """The columns a user chose, by their names in text or JSON, the layer's name first.
+
+    Raises BadInput for one there is not.
+    """
     if not text:
         return COLUMNS
     chosen = tuple(name.strip() for name in text.split(",") if name.strip())
-    known = {name.lower(): name for name in (*COLUMNS, *MORE_COLUMNS)}
+    texts = {name.lower(): name for name in (*COLUMNS, *MORE_COLUMNS)}
+    known = {**texts, **JSON_NAMES}
     for name in chosen:
         if name.lower() not in known:
             raise BadInput(
-                f"there is no column {name!r}", hint=f"choose from {', '.join(known.values())}"
+                f"there is no column {name!r}", hint=f"choose from {', '.join(texts.values())}"
             )
     return tuple(dict.fromkeys(["layer", *(known[name.lower()] for name in chosen)]))
 
 
-def report_of(record: Record, question: Question, *, title: str = "") -> Report:
-    """The report on one forward."""
+def report_of(record: Record, question: Question, *, title: str = "", guessed: str = "") -> Report:
+    """The report on one forward; `guessed` says how its input was worked out, if it was not given."""
     columns = columns_of(question.columns)
     rows = layers(record)
     taken = memory(record, optimizer=question.optimizer)
-    findings = () if record.failure is None else (_failure(record),)
-    headline = " · ".join(filter(None, [title or record.type, *_circumstances(record, question)]))
+    findings = () if record.failure is None else (_failure(record, question),)
+    name, given = title or record.type, _circumstances(record, question, guessed)
     if findings:
-        headline = f"{record.type} · {findings[0].verdict.brief}"
+        brief = findings[0].verdict.brief
+        given = ([] if brief.startswith(f"{name} ") else [brief]) + given[:2]
+        name = brief if brief.startswith(f"{name} ") else name
+    headline = " · ".join(filter(None, [name, *given]))
+    root = tree(rows)
+    lines = _total_lines(record, rows[0], taken, question)
+    depth = depth_of(root, question)
+    if deepest(root) > depth:
+        lines.append(
+            ("depth", f"\N{HORIZONTAL ELLIPSIS} has more inside: --depth {deepest(root)} shows all")
+        )
+    if guessed:
+        lines.append(("input", guessed))
     return Report(
         "summary",
         findings=findings,
         tables=(Table("layers", LAYER_COLUMNS, tuple(_as_json(layer) for layer in rows)),),
         views=(
-            layer_view(tree(rows), depth=question.depth, columns=columns),
+            layer_view(root, depth=depth, columns=columns, keeps_empty=bool(question.columns)),
             Table(
-                "totals", ("area", "value"), tuple(_total_lines(record, rows[0], taken, question))
+                "totals",
+                ("area", "value"),
+                tuple({"area": area, "value": value} for area, value in lines),
             ),
         ),
-        totals=_totals(record, rows[0], taken),
+        totals=_totals(record, rows[0], taken, guessed),
         headline=headline,
     )
+
+
+def depth_of(root: Node, question: Question) -> int:
+    """How deep the tree is shown: as asked for, else as deep as it stays readable."""
+    if question.depth is not None:
+        return question.depth
+    readable_ones = (it for it in range(DEFAULT_DEPTH, 1, -1) if rows_of(root, it) <= MOST_ROWS)
+    return next(readable_ones, 1)
 
 
 def _as_json(layer: Layer) -> dict[str, Json]:
@@ -89,12 +126,13 @@ def _as_json(layer: Layer) -> dict[str, Json]:
 # --- the first line
 
 
-def _circumstances(record: Record, question: Question) -> list[str]:
+def _circumstances(record: Record, question: Question, guessed: str) -> list[str]:
     given = [_named(value) for value in _parts(record.inputs)]
     given += [f"{key}={_named(value)}" for key, value in _named_parts(record.keywords)]
     where = "shapes only, nothing computed" if record.propagation == "fake" else "ran for real"
     on = f" on {question.device}" if record.propagation == "real" else ""
-    return [", ".join(given), "train" if question.train else "eval", f"{where}{on}"]
+    inputs = ", ".join(given) + (" (guessed)" if guessed else "")
+    return [inputs, "train" if question.train else "eval", f"{where}{on}"]
 
 
 def _parts(value: Value) -> list[Value]:
@@ -116,7 +154,7 @@ def _named(value: Value) -> str:
 # --- totals
 
 
-def _totals(record: Record, root: Layer, taken: Memory) -> dict[str, Json]:
+def _totals(record: Record, root: Layer, taken: Memory, guessed: str) -> dict[str, Json]:
     return {
         "params": root.params,
         "trainable_params": root.trainable_params,
@@ -125,13 +163,18 @@ def _totals(record: Record, root: Layer, taken: Memory) -> dict[str, Json]:
         **taken._asdict(),
         "propagation": record.propagation,
         "propagation_reason": record.why,
-        "notes": list(record.notes),
+        "notes": [*_notes(record), *([guessed] if guessed else [])],
     }
+
+
+def _notes(record: Record) -> list[str]:
+    lacks = lacks_of_training(record) if record.failure is None else ""
+    return [*record.notes, *([lacks] if lacks else [])]
 
 
 def _total_lines(
     record: Record, root: Layer, taken: Memory, question: Question
-) -> list[dict[str, Json]]:
+) -> list[tuple[str, str]]:
     frozen = root.params - root.trainable_params
     trainable = (
         "all trainable" if not frozen else f"{root.trainable_params:,} trainable, {frozen:,} frozen"
@@ -149,21 +192,25 @@ def _total_lines(
         )
         lines.append(("memory", f"inference {readable(taken.inference_peak_bytes)}"))
         lines.append(
-            ("training", f"{_training_parts(question.optimizer)} {readable(taken.training_bytes)}")
+            (
+                "training",
+                f"{'at least ' if lacks_of_training(record) else ''}"
+                f"{readable(taken.training_bytes)} at the peak of a step: "
+                f"{_training_parts(question.optimizer)}",
+            )
         )
-        lines.append(("FLOPs", _flops(record)))
-    lines += [("note", note) for note in record.notes]
-    return [{"area": area, "value": value} for area, value in lines]
+        lines.append(("FLOPs", _flops(record, 1 if question.no_batch else _batch_of(record))))
+    lines += [("note", note) for note in _notes(record)]
+    return lines
 
 
 def _training_parts(optimizer: str) -> str:
-    state = {"none": "", "sgd": " + gradients (SGD)", "adam": " + gradients + Adam"}[optimizer]
-    return f"parameters{state} + activations"
+    state = {"none": "", "sgd": ", SGD", "adam": ", Adam's two moments"}[optimizer]
+    return f"parameters, activations, gradients{state}"
 
 
-def _flops(record: Record) -> str:
+def _flops(record: Record, batch: int) -> str:
     total = quantity(record.flops) or "0"
-    batch = _batch_of(record)
     if batch > 1 and record.flops:
         one = quantity(record.flops // batch)
         return f"{total} for this batch, {one} for one sample (1 multiply-add = 2)"
@@ -171,75 +218,24 @@ def _flops(record: Record) -> str:
 
 
 def _batch_of(record: Record) -> int:
-    first = next(tensors_in(record.inputs), None) or next(tensors_in(record.keywords), None)
-    return first.shape[0] if first is not None and len(first.shape) > 1 else 1
+    """Of the first input; 1 where that is no tensor, as the list of pictures that detectors take."""
+    given = (*_parts(record.inputs), *(it for _, it in _named_parts(record.keywords)))
+    first = given[0] if given else None
+    return first.shape[0] if isinstance(first, TensorInfo) and len(first.shape) > 1 else 1
 
 
 # --- a forward that raises
 
 
-def _failure(record: Record) -> Finding:
+def _failure(record: Record, question: Question) -> Finding:
     check = load(FAILURE_ID)
-    return Finding(check.id, check.area, judge_failure(failed_forward(record)), check.reference)
-
-
-def failed_forward(record: Record) -> FailedForward:
-    """What is known of the failure of a record that has one."""
-    failure = record.failure
-    if failure is None:
-        raise ValueError("this forward did not fail")
-    call = record.calls[failure.call] if failure.call is not None else None
-    path = call.path if call is not None else ""
-    module = next((it for it in record.modules if it.path == path), None)
-    own = set(module.own if module is not None else ())
-    held = [it for it in record.parameters if own.intersection(it.paths) and not it.is_buffer]
-    given = [*tensors_in(call.inputs), *tensors_in(call.keywords)] if call is not None else []
-    place = failure.place
-    return FailedForward(
-        error=failure.error,
-        message=failure.message,
-        model=record.type,
-        module=path,
-        type=module.type if module is not None else "",
-        sizes=_sizes(module.type, module.text) if module is not None else (),
-        parameters=tuple(
-            f"{it.paths[0].rpartition('.')[2]} {list(it.tensor.shape)} {it.tensor.dtype}"
-            for it in held
-        ),
-        given=tuple(f"{list(it.shape)} {it.dtype}{_elsewhere(it)}" for it in given),
-        given_shapes=tuple(it.shape for it in given),
-        operation=(failure.operation or "").replace("aten::", "torch."),
-        operands=tuple(f"{list(it.shape)} {it.dtype}" for it in failure.operands[:4]),
-        place=f"{Path(place.file).name}:{place.line} in {place.function}" if place else "",
-        is_certain=record.propagation == "real",
+    shapes = [text for text in question.inputs if "@" not in text]
+    failed = failed_forward(
+        record,
+        is_by_option=bool(shapes) and len(shapes) == len(question.inputs),
+        has_batch=not question.no_batch,
     )
-
-
-def _elsewhere(tensor: TensorInfo) -> str:
-    return "" if tensor.device == "cpu" else f" {tensor.device}"
-
-
-_FIRST_TWO = {
-    "Conv": ("in_channels", "out_channels"),
-    "BatchNorm": ("num_features",),
-    "InstanceNorm": ("num_features",),
-    "LSTM": ("input_size", "hidden_size"),
-    "GRU": ("input_size", "hidden_size"),
-    "RNN": ("input_size", "hidden_size"),
-}
-"""What the first sizes in the `extra_repr` of these layers are (torch/nn/modules)."""
-
-
-def _sizes(type_name: str, text: str) -> tuple[tuple[str, int], ...]:
-    named = [(name, int(size)) for name, size in re.findall(r"(\w+)=(\d+)\b", text)]
-    for start, names in _FIRST_TWO.items():
-        if start in type_name:
-            numbers = re.findall(r"^\s*(\d+)(?:, (\d+))?", text)
-            if numbers:
-                named += [
-                    (name, int(size)) for name, size in zip(names, numbers[0], strict=False) if size
-                ]
-    return tuple(named)
+    return Finding(check.id, check.area, judge_failure(failed), check.reference)
 
 
 def check_options(question: Question) -> None:
@@ -249,9 +245,19 @@ def check_options(question: Question) -> None:
             f"--optimizer {question.optimizer!r} is not known",
             hint=f"choose one of {', '.join(OPTIMIZER_COPIES)}",
         )
-    if question.depth < 0 or question.batch_size < 1:
+    if question.depth is not None and question.depth < 0:
         raise BadInput(
-            "--depth is 0 or more and --batch-size 1 or more",
-            hint="e.g. --depth 2 --batch-size 20",
+            f"--depth {question.depth} is no depth; it is 0 or more",
+            hint="--depth 0 shows the whole model in one row",
+        )
+    if question.batch_size < 1:
+        raise BadInput(
+            f"--batch-size {question.batch_size} is no batch; it is 1 or more",
+            hint="--no-batch puts no batch dimension in front",
+        )
+    if question.no_batch and question.batch_size > 1:
+        raise BadInput(
+            f"--no-batch and --batch-size {question.batch_size} contradict each other",
+            hint="leave one of them out",
         )
     columns_of(question.columns)

@@ -11,20 +11,33 @@ from torchkit import checks
 from torchkit.checks.dangerous_globals import judge as judge_globals
 from torchkit.checks.file_damaged import judge as judge_damage
 from torchkit.commands.layer_tree import Node, layer_view, tree
+from torchkit.commands.named_findings import named
+from torchkit.commands.summary import depth_of
 from torchkit.model.files import Contents, Entry, read
 from torchkit.model.layers import Layer
-from torchkit.report import Finding, Json, Report, Status, Table, Verdict
+from torchkit.report import Finding, Json, Report, Status, Table
 from torchkit.units import readable
 
 if TYPE_CHECKING:
     from torchkit.commands.summary import Question
 
-COLUMNS = ("tensor", "shape", "dtype", "params", "bytes")
+COLUMNS = ("tensor", "shape", "dtype", "elements", "bytes", "shared with")
+
+MIN_UNUSED_BYTES = 1 << 16
+"""Less that no tensor uses is not told."""
+
+MOST_DTYPES = 3
+"""Of more dtypes under one prefix only the number is told."""
+
+ROWS = ("name", "shape", "dtype", "bytes", "group", "shared_with")
 
 
 @dataclass
 class Stored(Layer):
-    """A tensor of a file, or the prefix that several have in common."""
+    """A tensor of a file, or the prefix that several have in common; `params` are all elements.
+
+    Data that several tensors have in common is counted with the first of them.
+    """
 
     bytes: int = 0
     dtypes: tuple[str, ...] = ()
@@ -33,10 +46,7 @@ class Stored(Layer):
 def file_report(path: Path, question: Question) -> Report:
     """The report on a weights file. Raises BadInput where it is none."""
     contents = read(path)
-    findings = [
-        *_findings("file-damaged", judge_damage(contents)),
-        *_findings("dangerous-globals", judge_globals(contents)),
-    ]
+    findings = findings_on(contents)
     rows: tuple[Mapping[str, Json], ...] = tuple(
         {
             "name": entry.name,
@@ -44,6 +54,7 @@ def file_report(path: Path, question: Question) -> Report:
             "dtype": entry.dtype,
             "bytes": entry.bytes,
             "group": entry.group,
+            "shared_with": entry.shared_with or None,
         }
         for entry in contents.entries
     )
@@ -51,15 +62,19 @@ def file_report(path: Path, question: Question) -> Report:
     return Report(
         "summary",
         findings=checks.worst_first(findings),
-        tables=(Table("tensors", ("name", "shape", "dtype", "bytes", "group"), rows),),
+        tables=(Table("tensors", ROWS, rows),),
         views=(
-            layer_view(root, depth=question.depth, columns=COLUMNS, cells=_cells, name="tensors"),
+            layer_view(
+                root, depth=depth_of(root, question), columns=COLUMNS, cells=_cells, name="tensors"
+            ),
             Table("contents", ("area", "value"), tuple(_lines(contents))),
         ),
         totals={
             "format": contents.format,
             "tensors": len(contents.entries),
             "params": contents.parameters,
+            "elements": _elements(contents),
+            "optimizer_elements": _elements(contents) - contents.parameters,
             "tensor_bytes": contents.total_bytes,
             "file_bytes": contents.file_bytes,
             "metadata": dict(contents.metadata),
@@ -69,22 +84,43 @@ def file_report(path: Path, question: Question) -> Report:
     )
 
 
-def _findings(check_id: str, judged: Verdict | tuple[Verdict, ...]) -> list[Finding]:
-    check = checks.load(check_id)
-    verdicts = judged if isinstance(judged, tuple) else (judged,)
-    return [Finding(check.id, check.area, verdict, check.reference) for verdict in verdicts]
+def findings_on(contents: Contents, name: str = "") -> list[Finding]:
+    """What is wrong with the file and what unpickling it would run; `name` where there are two."""
+    found = []
+    for check_id, verdict in (
+        ("file-damaged", judge_damage(contents)),
+        ("dangerous-globals", judge_globals(contents)),
+    ):
+        check = checks.load(check_id)
+        finding = Finding(check.id, check.area, verdict, check.reference)
+        found.append(named(finding, name) if name else finding)
+    return found
+
+
+def _elements(contents: Contents) -> int:
+    return sum(entry.own_elements for entry in contents.entries)
 
 
 def _headline(path: Path, contents: Contents, findings: Sequence[Finding]) -> str:
     wrong = [it for it in findings if it.status in (Status.FAIL, Status.WARN)]
+    tensors = len(contents.entries)
     parts = [
         path.name,
         contents.format,
-        f"{len(contents.entries):,} tensors",
-        f"{contents.parameters:,} parameters",
+        f"{tensors:,} tensor{'' if tensors == 1 else 's'}",
+        _counted(contents) if tensors else "",
         readable(contents.file_bytes),
     ]
-    return " · ".join([*parts, *(it.verdict.brief for it in wrong)])
+    return " · ".join(filter(None, [*parts, *(it.verdict.brief for it in wrong)]))
+
+
+def _counted(contents: Contents) -> str:
+    """Parameters and buffers look alike in a file, so that they are counted together."""
+    elements = _elements(contents)
+    of_optimizers = elements - contents.parameters
+    if not of_optimizers or not contents.parameters:
+        return f"{elements:,} element{'' if elements == 1 else 's'}"
+    return f"{contents.parameters:,} elements, {of_optimizers:,} more of the optimizer"
 
 
 def _lines(contents: Contents) -> list[dict[str, str]]:
@@ -92,10 +128,19 @@ def _lines(contents: Contents) -> list[dict[str, str]]:
     lines += [("also", text) for text in contents.others]
     by_dtype: dict[str, int] = {}
     for entry in contents.entries:
-        by_dtype[entry.dtype] = by_dtype.get(entry.dtype, 0) + entry.bytes
+        by_dtype[entry.dtype] = by_dtype.get(entry.dtype, 0) + entry.own_bytes
     if by_dtype:
         kinds = sorted(by_dtype.items(), key=lambda it: -it[1])
         lines.append(("dtypes", " · ".join(f"{name} {readable(size)}" for name, size in kinds)))
+    unused = contents.total_bytes - sum(by_dtype.values())
+    if unused >= MIN_UNUSED_BYTES and not contents.damage:
+        lines.append(
+            (
+                "unused",
+                f"{readable(unused)} of the file are of no tensor: what was saved are parts of larger "
+                "ones; save tensor.clone() instead",
+            )
+        )
     return [{"area": area, "value": value} for area, value in lines]
 
 
@@ -107,19 +152,20 @@ def _as_layers(entries: Sequence[Entry], name: str) -> list[Stored]:
     rows: dict[str, Stored] = {"": _stored("", name)}
     below: dict[str, dict[str, None]] = {}
     for entry in entries:
-        path = f"{entry.group}.{entry.name}" if entry.group else entry.name
+        path = entry.full_name
         while path in rows and rows[path].output_shapes:  # two of one name, in a damaged file
             path += "'"
-        for place in (*_prefixes(path), path):
+        for place in dict.fromkeys((*_prefixes(path), path)):
             if place not in rows:
                 rows[place] = _stored(place)
             if place:
                 below.setdefault(place.rpartition(".")[0], {})[place] = None
             row = rows[place]
-            row.params += _count(entry.shape)
-            row.bytes += entry.bytes
+            row.params += entry.own_elements
+            row.bytes += entry.own_bytes
             row.dtypes = tuple(dict.fromkeys((*row.dtypes, entry.dtype)))
         rows[path].output_shapes = [list(entry.shape)]
+        rows[path].shared_with = entry.shared_with or None
     found: list[Stored] = []
     stack = [""]
     while stack:
@@ -147,17 +193,12 @@ def _cells(node: Node, prefix: str, _total: int) -> Mapping[str, str | int | Non
     stored = [layer for layer in node.layers if isinstance(layer, Stored)]
     dtypes = dict.fromkeys(dtype for layer in stored for dtype in layer.dtypes)
     many = f" (x{len(stored)})" if len(stored) > 1 else ""
+    is_repeated = one.shared_with is not None and not any(layer.bytes for layer in stored)
     return {
         "tensor": f"{prefix}{node.label}{many}",
         "shape": str(one.output_shapes[0]) if one.output_shapes and not node.children else "",
-        "dtype": ", ".join(dtypes),
-        "params": f"{sum(layer.params for layer in stored):,}",
-        "bytes": readable(sum(layer.bytes for layer in stored)),
+        "dtype": ", ".join(dtypes) if len(dtypes) <= MOST_DTYPES else f"{len(dtypes)} dtypes",
+        "elements": "" if is_repeated else f"{sum(layer.params for layer in stored):,}",
+        "bytes": "" if is_repeated else readable(sum(layer.bytes for layer in stored)),
+        "shared with": "" if node.children else one.shared_with,
     }
-
-
-def _count(shape: Sequence[int]) -> int:
-    count = 1
-    for size in shape:
-        count *= size
-    return count

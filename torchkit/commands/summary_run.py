@@ -5,12 +5,12 @@ The only file of `commands/` that leads to torch; `summary.py` turns what comes 
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torchkit.commands.summary import Question, check_options, report_of
+from torchkit.commands.summary_options import refuse_idle_options
 from torchkit.errors import BadInput
 from torchkit.model.presence import need_torch
 from torchkit.model.target import find, make, names_a_file, output_to_stderr
@@ -30,6 +30,7 @@ def run(question: Question) -> Report:
         raise BadInput(
             f"--engine {question.engine!r} is not known", hint=f"choose {' or '.join(ENGINES)}"
         )
+    refuse_idle_options(question)
     if question.compare is not None:
         from torchkit.commands.summary_compare import compared
 
@@ -43,10 +44,7 @@ def run(question: Question) -> Report:
         return classic_report(question)
     done = propagated(question)
     refuse_wrong_guess(done)
-    report = report_of(done.record, question, title=done.record.type)
-    if done.inputs.guessed:
-        report = _with_note(report, done.inputs.guessed)
-    return report
+    return report_of(done.record, question, title=done.record.type, guessed=done.inputs.guessed)
 
 
 def _of_file(path: Path, question: Question) -> Report:
@@ -56,11 +54,19 @@ def _of_file(path: Path, question: Question) -> Report:
 
 
 def refuse_wrong_guess(done: Propagated) -> None:
-    """An input that we made up and that fails says nothing about the model. Raises BadInput."""
+    """An input that we made up and that fails says nothing about the model. Raises BadInput.
+
+    Unless its first layers took it, and what failed behind them has nothing to do with the sizes
+    that were made up.
+    """
     failure = done.record.failure
-    if failure is None or not done.inputs.guessed:
+    if failure is None or failure.doubt or not done.inputs.guessed:
         return
-    from torchkit.model.guess import no_guess
+    from torchkit.commands.wrong_guess import fails_all_the_same
+    from torchkit.model.guess import OWN_EXAMPLE, no_guess
+
+    if done.inputs.guessed == OWN_EXAMPLE or fails_all_the_same(done.record):
+        return
 
     given = ", ".join(done.inputs.texts)
     raise no_guess(done.model, [f"{given} raises {failure.error}: {failure.message}"])
@@ -112,15 +118,3 @@ def _inputs(
     inputs = make_inputs(specs, channels=channels_of(model), **given)
     check(model, inputs)
     return inputs
-
-
-def _with_note(report: Report, note: str) -> Report:
-    notes = report.totals.get("notes")
-    told = [*notes, note] if isinstance(notes, list) else [note]
-    views = tuple(
-        dataclasses.replace(table, rows=(*table.rows, {"area": "input", "value": note}))
-        if table.name == "totals"
-        else table
-        for table in report.views
-    )
-    return dataclasses.replace(report, totals={**report.totals, "notes": told}, views=views)

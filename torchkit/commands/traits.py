@@ -11,7 +11,7 @@ from torchkit.machine.facts import NOT_GIVEN, Facts, Unknown, Value
 SHOWN_ONLY = (
     "os_name", "jetson_model", "setuptools_version", "clang_version", "cmake_version",
     "host_compiler", "torch_manager", "driver_library_version", "driver_error",
-    "nvidia_devices_on_bus", "nvidia_device_nodes", "cuda_visible_devices",
+    "nvidia_devices_on_bus", "nvidia_device_nodes", "cuda_visible_devices", "job_service",
 )  # fmt: skip
 """Facts that are compared, and whose difference by itself means nothing."""
 
@@ -41,6 +41,14 @@ PASSED_OVER = {
         "it follows from what is compared",
     ),
     **dict.fromkeys(("libtorchs", "build_trials"), "it was asked for on one machine only"),
+    **dict.fromkeys(
+        (
+            "shm_state", "shm_kind", "shm_options", "shm_inodes_total", "shm_inodes_free",
+            "memory_headroom_bytes", "memory_available_bytes", "open_files_limit",
+            "file_size_limit_bytes", "shm_holders", "shm_unseen_processes",
+        ),
+        "only shm-check looks at it",
+    ),
 }  # fmt: skip
 """Facts that are not compared, and why; nor are those of `--live`, which only some ask for."""
 

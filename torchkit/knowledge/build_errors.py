@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from torchkit.knowledge import rows
+from torchkit.knowledge.problems import problems
 
 STAGES = ("configure", "compile", "link", "run")
 
@@ -16,16 +18,18 @@ _MISSING_NAME = r"(?m)undefined (?:reference to|symbol:)\s+[`'\"â€˜]?(.+?)['\"â€
 class BuildError(NamedTuple):
     """One kind of failure. `match` is a pattern; `stages` are the steps it is met in, all if empty.
 
-    `every_name` is a pattern that each name the linker did not find has to match. `part_of` is the
+    `problem` is the id of the catalogue's entry for it, "" where it has none; what is missing of
+    `cause` and `fix` is taken from there. `every_name` is a pattern that each name the linker did not find has to match. `part_of` is the
     id of the check that finds the same by reading files.
     """
 
     id: str
     match: str
-    cause: str
-    fix: tuple[str, ...]
     source: str
     examples: tuple[str, ...]
+    cause: str = ""
+    fix: tuple[str, ...] = ()
+    problem: str = ""
     stages: tuple[str, ...] = ()
     every_name: str = ""
     part_of: str = ""
@@ -61,6 +65,7 @@ def _is_about_every_name(row: BuildError, text: str) -> bool:
 
 def _filled(row: BuildError, match: re.Match[str], cuda: str) -> BuildError:
     """Alternatives of a pattern have groups of their own, so the first that matched is {1}."""
+    row = _with_words_of_catalogue(row, match.groupdict())
     groups = [group for group in match.groups() if group is not None]
 
     def fill(text: str) -> str:
@@ -69,3 +74,23 @@ def _filled(row: BuildError, match: re.Match[str], cuda: str) -> BuildError:
         return text.replace(" {cuda}", f" {cuda}" if cuda else "")
 
     return row._replace(cause=fill(row.cause), fix=tuple(fill(line) for line in row.fix))
+
+
+def _with_words_of_catalogue(row: BuildError, values: Mapping[str, str | None]) -> BuildError:
+    if not row.problem or (row.cause and row.fix):
+        return row
+    problem = problems()[row.problem]
+    causes = (_put_in(text, values) for text in (*problem.said, problem.cause))
+    fixes = (_put_in(text, values) for text in problem.fix)
+    return row._replace(
+        cause=row.cause or next(text for text in causes if text is not None),
+        fix=row.fix or tuple(text for text in fixes if text is not None),
+    )
+
+
+def _put_in(template: str, values: Mapping[str, str | None]) -> str | None:
+    """The template with its `{names}` filled in; None where one of them was not found."""
+    names = re.findall(r"\{([a-z_]+)\}", template)
+    if any(values.get(name) is None for name in names):
+        return None
+    return re.sub(r"\{([a-z_]+)\}", lambda it: values[it[1]] or "", template)

@@ -102,13 +102,14 @@ def _values(
             values[name] = _CONVERTERS[kind](value)
         except (TypeError, InvalidVersion):
             raise ValueError(f"{where}: {name} is {value!r}, expected {kind}") from None
-    values["source"] = _source(values["source"], sources, where)
+    if "source" in values:
+        values["source"] = _source(values["source"], sources, where)
     if values.get("confidence", "high") not in CONFIDENCES:
         raise ValueError(
             f"{where}: confidence is {row['confidence']!r}, expected {_list(CONFIDENCES)}"
         )
     strangers = set(values.get("weak", ())) - set(fields)
-    if strangers:
+    if strangers and "confidence" in fields:
         raise ValueError(f"{where}: weak names {_list(strangers)}, which is no key of this table")
     return values
 

@@ -9,7 +9,7 @@ The answer goes to the file ANSWERS, one dictionary a line as `ascii` writes it:
 belongs to torch, and a file that is opened anew for every line outlives whatever torch closes.
 `ascii` needs no import, so no module of the user's folder is taken in place of `json`.
 
-    stage      what is begun, in the words of "died while …"
+    stage      what is begun, in the words of "died while ..."
     error      the last line of the exception that importing torch ended with; `stack` where
     import_ms  how long the import took, in milliseconds
     torch      versions and properties as texts, as torch tells them
@@ -31,6 +31,7 @@ SIZE = 32  # whole numbers up to this are exact in bfloat16, float16 and TF32
 OWN_END_S = 5.0  # past the limit the child ends by itself, should nobody be left to kill it
 LENGTH = 1000  # of a text, in characters
 WARNINGS = 20
+ODD = "in this child: "  # so begin our own lines on standard error
 
 WATCHED = {
     *("libcuda", "libcudart", "libcublas", "libcublasLt", "libcudnn", "libcufft", "libcupti"),
@@ -98,12 +99,27 @@ def prepare(answers: Answers, limit_s: float) -> None:
         resource = own_import("resource")
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         del sys.modules["resource"]  # for torch to import what it would have imported
+        tell_what_is_odd(resource)
     except Exception:  # noqa: BLE001, S110 - there is none on Windows; nothing depends on it
         pass
     faulthandler.dump_traceback_later(limit_s * 0.95, file=2)
     if hasattr(_signal, "alarm"):
         _signal.alarm(int(limit_s + OWN_END_S) + 1)
     keep_warnings(answers)
+
+
+def tell_what_is_odd(resource: "Any") -> None:
+    """What would be in the way of any program, on standard error beside what torch writes."""
+    lines = []
+    try:
+        os.getcwd()  # noqa: PTH109 - pathlib would come from the user's folder
+    except OSError:
+        lines.append("the current folder does not exist")
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit != resource.RLIM_INFINITY:
+        lines.append(f"no more than {limit // 1024} KiB may be mapped (ulimit -v)")
+    for line in lines:
+        os.write(2, (ODD + line + "\n").encode("ascii"))
 
 
 def keep_warnings(answers: Answers) -> None:

@@ -66,7 +66,7 @@ def build_folder(system: System, place: Path) -> Iterator[Path]:
     finally:
         try:
             _remove(folder)
-        except (KeyboardInterrupt, SystemExit):  # the user is impatient; this takes no second
+        except BaseException:  # the user is impatient; this takes no second
             _remove(folder)
             raise
 

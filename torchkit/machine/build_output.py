@@ -21,6 +21,7 @@ _NOISE = re.compile(
     r"|ninja: (build stopped|Entering)|CMake (Deprecation )?Warning|-- |collect2: error|See also )"
 )
 _CMAKE_ERROR = re.compile(r"CMake (Fatal )?Error")
+_OF_A_TRY = "It fails with the following output:"
 _NOT_FOUND = re.compile(r"(-- )?Could NOT find (\w+).*missing:")
 _COMPILER_ERROR = re.compile(
     r"(?i)(\b(fatal )?error( [A-Z]+\d+)?\s?:|nvcc fatal\b|#error|\bkilled\b|out of memory"
@@ -70,6 +71,7 @@ def _of_cmake(lines: Sequence[str]) -> Sequence[str]:
         if line.strip() and not line.startswith(" "):
             break
         block += [line] if line.strip() else []
+    block = [*_without_preamble(block)]
     words = " ".join(block).lower()
     because = [
         line.removeprefix("-- ").rstrip()
@@ -77,6 +79,15 @@ def _of_cmake(lines: Sequence[str]) -> Sequence[str]:
         if (match := _NOT_FOUND.match(line)) and match[2].lower() in words
     ]
     return [*block[: LINES - 2], *dict.fromkeys(because)][:LINES]
+
+
+def _without_preamble(block: Sequence[str]) -> Iterator[str]:
+    """Of what cmake tried to compile itself: its words, and then the errors alone."""
+    start = next((n for n, line in enumerate(block, 1) if line.strip() == _OF_A_TRY), len(block))
+    yield from block[:start]
+    tried = [line for line in block[start:] if not _NOISE.match(line.strip())]
+    errors = [it for it in tried if _COMPILER_ERROR.search(it) or _LINKER_ERROR.search(it)]
+    yield from errors or tried
 
 
 def _of_compiler(lines: Sequence[str]) -> Sequence[str]:

@@ -40,6 +40,39 @@ def memory_limit_bytes(system: System) -> int | None | Unknown:
     return _lowest(readings)
 
 
+def memory_headroom_bytes(system: System) -> int | None | Unknown:
+    """What memory limits leave: limit less use, the least of this cgroup and its ancestors, in bytes.
+
+    The page cache of files counts as used and is given back when memory is short, so it is left
+    out of the use; shared memory is not (memory.stat of both versions counts it as anonymous).
+    None when nothing is limited.
+    """
+    readings: list[int | Unknown | None] = []
+    for folder, version in _cgroup_folders(system, "memory"):
+        if isinstance(folder, Unknown):
+            readings.append(folder)
+            continue
+        limit_file, use_file, prefix = (
+            ("memory.max", "memory.current", "")
+            if version == 2
+            else ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_")
+        )
+        limit = _whole_number(system, folder / limit_file, r"^(\d+)\s*$")
+        use = _whole_number(system, folder / use_file, r"^(\d+)\s*$")
+        if not isinstance(limit, int) or limit >= CGROUP_V1_UNLIMITED_BYTES:
+            readings.append(limit if isinstance(limit, Unknown) else None)
+        elif not isinstance(use, int):
+            readings.append(use if isinstance(use, Unknown) else limit)
+        else:
+            cached = [
+                _whole_number(system, folder / "memory.stat", rf"(?m)^{prefix}{name} (\d+)$")
+                for name in ("inactive_file", "active_file")
+            ]
+            cache = sum(size for size in cached if isinstance(size, int))
+            readings.append(max(0, limit - max(0, use - cache)))
+    return _lowest(readings)
+
+
 def cpu_limit(system: System) -> float | None | Unknown:
     """CPUs by quota over period, the lowest of this cgroup and its ancestors."""
     readings: list[float | Unknown | None] = []

@@ -23,6 +23,7 @@ from torchkit.machine.records import (
     Library,
     Libtorch,
     LiveTrial,
+    ShmHolder,
 )
 from torchkit.system import Unknown
 from torchkit.versions import Version, as_version
@@ -39,6 +40,7 @@ __all__ = [
     "Library",
     "Libtorch",
     "LiveTrial",
+    "ShmHolder",
     "Unknown",
     "Value",
     "why_unknown",
@@ -172,6 +174,7 @@ class Kind(Enum):
     EXTENSIONS = "list of {path, package, version, error …}"
     LIBTORCHS = "list of {path, kind, version, cuda …}"
     BUILD_TRIALS = "list of {against, stage, succeeded, error …}"
+    SHM_HOLDERS = "list of {kind, bytes, files, pid …}"
     LIVE_TRIALS = "list of {what, worked, error, milliseconds …}"
 
 
@@ -191,6 +194,7 @@ _READERS: dict[Kind, Callable[[object], Value]] = {
     Kind.LIBTORCHS: _records(Libtorch),
     Kind.BUILD_TRIALS: _records(BuildTrial),
     Kind.LIVE_TRIALS: _records(LiveTrial),
+    Kind.SHM_HOLDERS: _records(ShmHolder),
 }
 
 
@@ -219,10 +223,23 @@ GLOSSARY: dict[str, Fact] = _glossary(
     Fact("glibc_version", Kind.VERSION, "host", "version of the GNU C library; null where there is another one"),
     Fact("is_container", Kind.FLAG, "host", "whether this runs in a container"),
     Fact("container_runtime", Kind.TEXT, "host", "`docker`, `podman`, `kubernetes`, `lxc`, `singularity` …; null outside a container"),
+    Fact("job_service", Kind.TEXT, "host", "service whose job this is: `github-actions`, `gitlab`, `ecs`, `slurm` …; null outside one"),
     Fact("is_wsl", Kind.FLAG, "host", "whether this is the Windows Subsystem for Linux"),
     Fact("jetson_model", Kind.TEXT, "host", "which NVIDIA Jetson this is; null where it is none"),
     Fact("shm_total_bytes", Kind.COUNT, "shm", "size of /dev/shm, in bytes; null when there is none"),
     Fact("shm_free_bytes", Kind.COUNT, "shm", "what is free of it, in bytes"),
+    # what else bears on shared memory, looked at by shm-check
+    Fact("shm_state", Kind.TEXT, "shm_limits", "`writable`, `not writable`, `read-only` or `missing`; null off Linux"),
+    Fact("shm_kind", Kind.TEXT, "shm_limits", "file system that lies at /dev/shm: `tmpfs`; null when it is no mount of its own"),
+    Fact("shm_options", Kind.TEXT, "shm_limits", "options it is mounted with, such as `rw,size=65536k`"),
+    Fact("shm_inodes_total", Kind.COUNT, "shm_limits", "files that /dev/shm may hold; null when that is not limited"),
+    Fact("shm_inodes_free", Kind.COUNT, "shm_limits", "how many more it may hold"),
+    Fact("memory_headroom_bytes", Kind.COUNT, "shm_limits", "what memory limits of cgroups leave, the least of all ancestors, in bytes; null when unlimited"),
+    Fact("memory_available_bytes", Kind.COUNT, "shm_limits", "memory that can be had without swapping, by the kernel's estimate, in bytes"),
+    Fact("open_files_limit", Kind.COUNT, "shm_limits", "files a process may have open (`ulimit -n`); null when unlimited"),
+    Fact("file_size_limit_bytes", Kind.COUNT, "shm_limits", "largest file it may write (`ulimit -f`), in bytes; null when unlimited"),
+    Fact("shm_holders", Kind.SHM_HOLDERS, "shm_users", "who holds what of /dev/shm, by process and kind; null where there is none"),
+    Fact("shm_unseen_processes", Kind.COUNT, "shm_users", "processes of others, whose files could not be seen"),
     # Python and the packages
     Fact("python_version", Kind.VERSION, "packages", "version of the examined interpreter"),
     Fact("python_executable", Kind.TEXT, "packages", "path of the examined interpreter"),
@@ -302,7 +319,7 @@ GLOSSARY: dict[str, Fact] = _glossary(
 )  # fmt: skip
 
 
-ASKED_FOR = frozenset({"libtorch_files", "probe", "torch_child"})
+ASKED_FOR = frozenset({"libtorch_files", "probe", "torch_child", "shm_limits", "shm_users"})
 """Probes that look only where a user asks for it: facts of theirs that are not told are None."""
 
 SHOWN_CHARACTERS = 200

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from torchkit.machine.cgroups import Mount, cpu_limit, memory_limit_bytes, mounts_of
 from torchkit.machine.facts import Unknown, Value
+from torchkit.machine.job import job_service
 from torchkit.system import System
 from torchkit.versions import as_version
 
@@ -32,6 +33,7 @@ def host_facts(system: System) -> dict[str, Value]:
         "glibc_version": _glibc_version(system),
         "is_container": runtime is not None,
         "container_runtime": runtime,
+        "job_service": job_service(system),
         "is_wsl": is_wsl(system),
         "jetson_model": jetson_model(system),
     }

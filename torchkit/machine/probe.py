@@ -36,7 +36,8 @@ HEAD_BYTES = 4 * 1024**2
 
 SOURCES = Path(__file__).with_name("trial")
 AGAIN = Path("/tmp/torchkit-trial")
-"""The folder in the command by which a user repeats the build."""
+"""The folder in the command by which a user repeats the build; it is emptied first, since cmake
+keeps the compiler and the flags that it saw there once."""
 
 NO_TOOLS = "neither cmake nor a C++ compiler"
 
@@ -156,6 +157,9 @@ class _Trial:
 
     def run(self) -> BuildTrial:
         """Step by step, until one fails."""
+        wrong = self._wrong_flags()
+        if wrong is not None:
+            return self._ended("compile", Ended(wrong, ""), {})
         steps = self._by_cmake() if self.cmake is not None else self._by_hand()
         if not steps:
             missing = "no cmake" if self.system.platform == "win32" else NO_TOOLS
@@ -266,6 +270,19 @@ class _Trial:
 
     # --- by hand
 
+    def _wrong_flags(self) -> str | None:
+        """What is wrong with a variable that we have to split into words, as a shell would."""
+        if self.cmake is not None or not self.compiler or self.system.platform == "win32":
+            return None
+        for name in ("CXXFLAGS", "LDFLAGS"):
+            value = self.system.environ.get(name, "")
+            try:
+                shlex.split(value)
+            except ValueError as error:
+                reason = str(error).lower()
+                return f"{name}={value} cannot be split into words: {reason}"
+        return None
+
     def _by_hand(self) -> tuple[Step, ...]:
         if not self.compiler or self.system.platform == "win32":
             return ()
@@ -302,12 +319,15 @@ class _Trial:
         )  # fmt: skip
         return compile_, link
 
-    def _again(self) -> str:
+    def _again(self) -> str | None:
         """The command that builds and runs it again, to paste."""
+        if self._wrong_flags() is not None:
+            return None
         commands: tuple[Words, ...]
         if self.cmake is not None:
             configure: Words = ("cmake", "-S", SOURCES, "-B", AGAIN, *self._definitions())
-            commands = (configure, ("cmake", "--build", AGAIN), (AGAIN / "bin" / "trial",))
+            build: Words = ("cmake", "--build", AGAIN)
+            commands = (("rm", "-rf", AGAIN), configure, build, (AGAIN / "bin" / "trial",))
         else:
             commands = (("mkdir", "-p", AGAIN), *self._compile_and_link(AGAIN), (AGAIN / "trial",))
         return " && ".join(shlex.join(str(part) for part in command) for command in commands)

@@ -201,3 +201,19 @@ class LiveTrial(NamedTuple):
     name: str | None = None
     capability: str | None = None
     free_bytes: int | None = None
+
+
+class ShmHolder(NamedTuple):
+    """Files of one kind in /dev/shm: who has them open, or None where nobody is seen to.
+
+    `visible` files are listed in the folder; the others were deleted and live as long as they are
+    open. `stale` says that the owner is gone and the file of no use.
+    """
+
+    kind: str
+    bytes: int
+    files: int
+    pid: int | None = None
+    process: str | None = None
+    visible: bool = False
+    stale: bool = False

@@ -12,15 +12,19 @@ from torchkit.system import System
 
 
 class Asked(NamedTuple):
-    """What a user wants looked at besides the machine: files by name, and whether torch is run."""
+    """What a user wants looked at besides the machine: files by name, whether torch is run, and
+    who and what limits shared memory."""
 
     extensions: tuple[str, ...] = ()
     libtorchs: tuple[str, ...] = ()
     live: bool = False
     probe: bool = False
+    shm: bool = False
 
 
 NOTHING_MORE = Asked()
+
+_TORCH_FACTS = frozenset(fact.name for fact in GLOSSARY.values() if fact.probe == "torch")
 
 
 def survey(
@@ -46,6 +50,8 @@ def survey(
         from torchkit.machine.shm import shm_facts
 
         facts |= shm_facts(system)
+    if asked.shm or only is not None:
+        facts |= _shared_memory(system, probes)
     if "toolchain" in probes:
         from torchkit.machine.toolchain import toolchain_facts
 
@@ -53,7 +59,7 @@ def survey(
     if "driver" in probes:
         facts |= _driver(system)
     if probes & {"packages", "torch", "loader", "extensions"}:
-        facts |= _python(system, interpreter, probes, asked)
+        facts |= _python(system, interpreter, probes, asked, wanted)
     if "libtorch_files" in probes:
         facts |= libtorch_facts(system, asked.libtorchs, with_toolkit=True)
     if "probe" in probes:
@@ -77,6 +83,20 @@ def libtorch_facts(
 
     cuda_home, _ = cuda_home_and_nvcc(system) if with_toolkit else (None, None)
     return libtorch_file_facts(system, paths, cuda_home=cuda_home)
+
+
+def _shared_memory(system: System, probes: set[str]) -> dict[str, Value]:
+    """What only shm-check wants to know, or who names such a fact."""
+    facts: dict[str, Value] = {}
+    if "shm_limits" in probes:
+        from torchkit.machine.shm_limits import shm_limit_facts
+
+        facts |= shm_limit_facts(system)
+    if "shm_users" in probes:
+        from torchkit.machine.shm_users import shm_user_facts
+
+        facts |= shm_user_facts(system)
+    return facts
 
 
 def _build_trials(
@@ -109,10 +129,13 @@ def _driver(system: System) -> dict[str, Value]:
 
 
 def _python(
-    system: System, interpreter: Interpreter, probes: set[str], asked: Asked
+    system: System,
+    interpreter: Interpreter,
+    probes: set[str],
+    asked: Asked,
+    wanted: set[str],
 ) -> dict[str, Value]:
     from torchkit.machine.distributions import Packages
-    from torchkit.machine.libtorch import torch_library_facts, torch_process
     from torchkit.machine.packages import package_facts
     from torchkit.machine.torch_install import find_torch, torch_facts
 
@@ -123,6 +146,10 @@ def _python(
     torch = find_torch(system, interpreter)
     told = torch_facts(system, interpreter, packages, torch)
     facts |= told
+    if probes.isdisjoint({"loader", "extensions"}) and wanted & _TORCH_FACTS <= {"torch_version"}:
+        return facts  # its libraries need not be read for that
+    from torchkit.machine.libtorch import torch_library_facts, torch_process
+
     folder = Path(told["torch_path"]) if told["torch_path"] is not None else None
     process = torch_process(
         system,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import re
 import signal
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +28,9 @@ TAIL_BYTES = 64 * 1024
 
 LINES = 6
 LINE_LENGTH = 300
+
+_ODD = "in this child: "
+"""So begin lines of the child itself: what is odd about where it runs, which is no error yet."""
 
 _SCRIPT = Path(__file__).with_name("ask_torch.py")  # not imported: it is for the child alone
 _NAMES = tuple(fact.name for fact in GLOSSARY.values() if fact.probe == "torch_child")
@@ -134,10 +137,10 @@ def _as_facts(
     return {
         "live_outcome": outcome,
         "live_stage": told.stages[-1] if told.stages else "starting Python",
-        "live_error": _error(outcome, told, answer, said),
+        "live_error": _error(outcome, told, answer, [it for it in said if not it.startswith(_ODD)]),
         "live_signal": _signal_name(answer) if outcome == "died" else None,
         "live_stack": tuple(stack or ()),
-        "live_output": said[-LINES:],
+        "live_output": said,
         "live_warnings": told.warnings,
         "live_import_ms": told.one.get("import_ms"),
         "live_torch": _named_as_elsewhere(system, told.torch, facts),
@@ -161,9 +164,7 @@ def _outcome(told: Told, answer: Answer | TimedOut) -> str:
     return "works" if all(trial.worked for trial in told.trials) else "trial failed"
 
 
-def _error(
-    outcome: str, told: Told, answer: Answer | TimedOut, said: tuple[str, ...]
-) -> str | None:
+def _error(outcome: str, told: Told, answer: Answer | TimedOut, said: Sequence[str]) -> str | None:
     """The exception's last line; for a death what was written, since only that tells the reason."""
     if outcome == "import failed":
         return str(told.one["error"])
@@ -205,7 +206,9 @@ def _signal_name(answer: Answer | TimedOut) -> str | None:
 def _own_lines(stderr: str) -> tuple[str, ...]:
     """What was written before Python's own report of a crash, as lines that can be shown."""
     own = _DUMP.split(stderr, maxsplit=1)[0]
-    return tuple(_printable(line) for line in own.splitlines() if _printable(line))[-LINES:]
+    lines = [_printable(line) for line in own.splitlines() if _printable(line)]
+    odd = [line for line in lines if line.startswith(_ODD)]
+    return (*odd, *[line for line in lines if line not in odd][-LINES:])
 
 
 def _printable(line: str) -> str:

@@ -164,9 +164,10 @@ def _without_device(
 
 def blank(tensor: torch.Tensor) -> torch.Tensor:
     """Zeros of the same shape and type, in memory that takes nothing until it is written to."""
-    count = int(tensor.numel())
-    if not count:
+    if not tensor.numel():
         return torch.zeros(tensor.shape, dtype=tensor.dtype)
+    steps = zip(tensor.shape, tensor.stride(), strict=True)
+    count = 1 + sum((int(size) - 1) * int(step) for size, step in steps)
     memory = untouched(count * tensor.element_size())
     flat = torch.frombuffer(memory, dtype=tensor.dtype, count=count)
     return (

@@ -6,6 +6,7 @@ model that runs for real.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -46,28 +47,36 @@ def faked(model: nn.Module, device: str = "cpu") -> Iterator[Any]:
             )
 
     put_back = replaced(model, fake)
+    log = logging.getLogger("torch._subclasses.fake_tensor")
+    was_disabled, log.disabled = log.disabled, True  # it prints what is raised, with its traceback
     try:
         with mode:
             yield mode
     finally:
+        log.disabled = was_disabled
         put_back()
 
 
-def fake_inputs(mode: Any, value: Any) -> Any:
+def fake_inputs(mode: Any, value: Any, device: str = "cpu") -> Any:
     """Tensors as fake ones in tuples, lists and dicts; in other containers they stay as they are.
 
-    The mode takes real ones too; only what shares memory with them is then not known.
+    Those on meta are fake ones on `device`. The mode takes real ones too; only what shares memory
+    with them is then not known.
     """
     if isinstance(value, torch.Tensor):
-        return _fake(mode, value)
+        return _fake(mode, value, device)
     if type(value) in (tuple, list):
-        return type(value)(fake_inputs(mode, part) for part in value)
+        return type(value)(fake_inputs(mode, part, device) for part in value)
     if type(value) is dict:
-        return {key: fake_inputs(mode, part) for key, part in value.items()}
+        return {key: fake_inputs(mode, part, device) for key, part in value.items()}
     return value
 
 
-def _fake(mode: Any, tensor: torch.Tensor) -> torch.Tensor:
+def _fake(mode: Any, tensor: torch.Tensor, device: str) -> torch.Tensor:
+    if tensor.is_meta:
+        return torch.empty_strided(
+            tuple(tensor.shape), tensor.stride(), dtype=tensor.dtype, device=device
+        )
     try:
         fake: torch.Tensor = mode.from_tensor(tensor)
     except Exception:  # noqa: BLE001 - sparse, quantised, nested: each version refuses others

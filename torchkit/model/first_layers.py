@@ -16,11 +16,12 @@ LENGTH = 16
 
 
 class Shape(NamedTuple):
-    """One input: its shape without or, with `whole`, with the batch; None is where the batch goes."""
+    """One input: its shape without the batch, or with it where None is; `is_list` for a list of them."""
 
     sizes: tuple[int | None, ...]
     is_integer: bool = False
     is_bool: bool = False
+    is_list: bool = False
 
 
 def first_shapes(model: nn.Module) -> Iterator[tuple[Shape, str]]:
@@ -123,8 +124,8 @@ def _of_layer(model: nn.Module, path: str, layer: nn.Module) -> list[tuple[Shape
         dimensions = int(kind[-1])
         how = f"{place} takes {width} channel{'s' if width > 1 else ''}"
         return [
-            (Shape((width, *(size,) * dimensions)), f"{how}; {why}")
-            for size, why in sizes_for(model, layer, dimensions)
+            (Shape((width, *sizes)), f"{how}; {why}")
+            for sizes, why in sizes_for(model, layer, dimensions)
         ]
     if kind == "ids":
         how = f"{place} takes ids below {width}"

@@ -22,7 +22,6 @@ _WITHOUT_PRODUCTS = ("aten", "prim", "prims", "profiler", "c10d", "_c10d_functio
 
 _UNKNOWN = frozenset(
     {
-        "aten::_trilinear",  # nn.Bilinear: three factors, no agreed count
         "aten::_flash_attention_forward",  # of nested tensors: lengths are values on the device
         "aten::_efficient_attention_forward",
         "aten::_sparse_sparse_matmul",
@@ -179,6 +178,19 @@ def _is_sparse(tensor: Any) -> bool:
 def _stored(tensor: Any) -> int:
     values = tensor._values() if str(tensor.layout) == "torch.sparse_coo" else tensor.values()
     return int(values.numel())
+
+
+_BILINEAR = [[1, 3], [0], [1, 2], [2, 3]]
+"""How nn.Bilinear calls `_trilinear`: dimensions that each factor lacks, and those summed over
+(https://github.com/pytorch/pytorch/blob/main/aten/src/ATen/native/Linear.cpp, `bilinear`)."""
+
+
+def _trilinear(args: Arguments, _: Any) -> int:
+    """[n, i], weight [o, i, j], [n, j]: torch sums over i, then over j. Of nn.Bilinear alone."""
+    if [list(it) for it in args[3:7]] != _BILINEAR:
+        raise ValueError("three factors in another order have no agreed count")
+    rows, (o, i, j) = _shape(args[0])[0], _shape(args[1])
+    return 2 * rows * o * (i * j + j)
 
 
 # --- convolutions
@@ -342,6 +354,7 @@ _FORMULAS: dict[str, Formula] = {
     "aten::_grouped_mm": _grouped_mm,
     "aten::_scaled_grouped_mm": _grouped_mm,
     "aten::mv": _mv,
+    "aten::_trilinear": _trilinear,
     "aten::addmv": _adding(_mv),
     "aten::dot": _dot,
     "aten::vdot": _dot,

@@ -23,6 +23,9 @@ from torchkit.model.inputs import Inputs, Maker, dtype_of, text_of
 from torchkit.model.signatures import needed, short, signature_of
 from torchkit.model.user_code import output_to_stderr
 
+OWN_EXAMPLE = "the model's own example_input_array"
+"""How an input was come to that the author has chosen: what it shows is true of the model."""
+
 MOST = 24
 """So many guesses are made; each is a run."""
 
@@ -68,7 +71,13 @@ def no_guess(model: nn.Module, tried: Sequence[str] = ()) -> BadInput:
     name, signature = type(model).__name__, signature_of(model)
     takes = "" if signature is None else f"; forward takes {short(signature)}"
     names = [it.name for it in needed(signature)] if signature is not None else []
-    if len(names) > 1:
+    if len(names) == 1 and signature is not None and _is_list_of_tensors(needed(signature)[0]):
+        size = f"{channels_of(model) or 3}, 224, 224"
+        hint = (
+            f"save a list, torch.save([torch.rand({size})], 'list.pt'), and give it by name: "
+            f"--input {names[0]}=@list.pt"
+        )
+    elif len(names) > 1:
         hint = f"say them: {' '.join(f'--input {it}=SHAPE:DTYPE' for it in names)}, e.g. {names[0]}=128:int64"
     else:
         picture = f"{channels_of(model) or 3},224,224"
@@ -123,7 +132,10 @@ def guesses(
         raise no_guess(model)
 
 
-def _made(maker: Maker, shape: Shape, kind: torch.dtype) -> torch.Tensor:
+def _made(maker: Maker, shape: Shape, kind: torch.dtype) -> torch.Tensor | list[torch.Tensor]:
+    if shape.is_list:
+        size = tuple(it for it in shape.sizes if it is not None)
+        return [maker.tensor(size, kind).sigmoid() for _ in range(*maker.front or (1,))]
     if None not in shape.sizes:
         return maker.batch(tuple(it for it in shape.sizes if it is not None), kind)
     sizes: list[int] = []
@@ -145,7 +157,7 @@ def _float_of(model: nn.Module) -> torch.dtype:
 def _example(model: nn.Module, device: torch.device) -> Inputs | None:
     """Lightning's `example_input_array`: the author's own."""
     given = getattr(model, "example_input_array", None)
-    how = "the model's own example_input_array"
+    how = OWN_EXAMPLE
     if isinstance(given, torch.Tensor):
         value = given.to(device)
         return Inputs((value,), {}, (text_of(value),), how)
@@ -166,6 +178,12 @@ def _guesses(model: nn.Module) -> Iterator[_Guess]:
     if from_config is not None:
         yield _Guess((("", Shape(from_config)),), "input_size of the model's default_cfg")
     required = needed(signature) if signature is not None else []
+    if len(required) == 1 and _is_list_of_tensors(required[0]):
+        for shape, how in first_shapes(model):
+            if not shape.is_integer and None not in shape.sizes:
+                why = f"{required[0].name} is a list of tensors; {how}"
+                yield _Guess(((required[0].name, shape._replace(is_list=True)),), why)
+        return
     if any(_is_no_tensor(it) for it in required):
         return
     if len(required) > 1:
@@ -185,6 +203,14 @@ def _is_no_tensor(parameter: Any) -> bool:
         re.match(
             r"(typing\.)?(int|float|bool|str|list|dict|tuple|List|Dict|Tuple|Callable)\b", text
         )
+    )
+
+
+def _is_list_of_tensors(parameter: Any) -> bool:
+    """By its annotation: as detectors are given pictures of several sizes."""
+    text = str(parameter.annotation).replace(" ", "").strip("'\"")
+    return bool(
+        re.fullmatch(r"(typing\.)?(list|List|Sequence)\[(torch\.)?(functional\.)?Tensor\]", text)
     )
 
 

@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import Any
 
 from torchkit.errors import BadTarget, TorchkitError
-from torchkit.model.user_code import as_script, is_library, shown
+from torchkit.model.user_code import as_script, how_to_get_part, is_library, shown
 
 
 def import_file(written: str) -> ModuleType:
@@ -72,11 +72,7 @@ def _no_module(name: str, cause: ModuleNotFoundError, target: str) -> BadTarget:
     what = target.partition(":")[2]
     if package:
         near = difflib.get_close_matches(part, dir(sys.modules.get(package)), 1)
-        hint = (
-            f"did you mean {package}.{near[0]}:{what}"
-            if near
-            else f"pip install --upgrade {package.partition('.')[0]}"
-        )
+        hint = f"did you mean {package}.{near[0]}:{what}" if near else how_to_get_part(missing)
         return BadTarget(f"{package} has no module {part!r}", hint)
     file = Path(*name.split(".")).with_suffix(".py")
     return BadTarget(

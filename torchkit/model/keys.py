@@ -17,7 +17,8 @@ class Key(NamedTuple):
     """A key of a state dict. `shape` is None where any will do (lazy) or it holds no tensor.
 
     `dtype` is "" for what is no tensor (`_extra_state`, packed weights). `shared_with` is the key
-    before it that holds the same tensor; `group` where in the file the state dict is, e.g. `model`.
+    before it that holds the same tensor; `group` where in the file the state dict is, e.g. `model`,
+    and `subscripts` how it is reached: `("state", "model")`.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Key(NamedTuple):
     dtype: str
     shared_with: str | None = None
     group: str = ""
+    subscripts: tuple[str | int, ...] = ()
 
 
 class Pair(NamedTuple):
@@ -58,7 +60,7 @@ class KeyComparison(NamedTuple):
         return tuple(
             pair
             for pair in self.matched
-            if pair.wanted.dtype and pair.wanted.dtype != pair.given.dtype
+            if pair.wanted.dtype and pair.given.dtype and pair.wanted.dtype != pair.given.dtype
         )
 
     @property
@@ -91,9 +93,46 @@ def state_keys(model: Any) -> tuple[Key, ...]:
 def keys_of(entries: Iterable[Any]) -> tuple[Key, ...]:
     """The keys of the entries of a weights file (`torchkit.model.files.Entry`)."""
     return tuple(
-        Key(entry.name, tuple(entry.shape), entry.dtype, entry.shared_with or None, entry.group)
+        Key(
+            entry.name,
+            tuple(entry.shape),
+            entry.dtype,
+            entry.shared_with or None,
+            entry.group,
+            entry.subscripts,
+        )
         for entry in entries
     )
+
+
+def tensorless_keys(contents: Any) -> tuple[Key, ...] | None:
+    """The keys of a flat state dict that hold no tensor, `epoch` or `_extra_state`; None if unknown.
+
+    `contents` are those of a weights file (`torchkit.model.files.Contents`), which tell the parts
+    of its outermost dictionary. load_state_dict takes each as a key of the model.
+    """
+    if contents.format == "safetensors":  # has tensors alone
+        return ()
+    if contents.format not in ("state dict", "checkpoint") or contents.damage:
+        return None
+    parts = [text.partition(": ") for text in contents.others]
+    if not all(colon for _, colon, _ in parts) or any(len(name) >= _CUT for name, _, _ in parts):
+        return None
+    names = [name for name, _, _ in parts]
+    names += [str(it.subscripts[0]) for it in contents.entries if it.subscripts]
+    return tuple(Key(name, None, "") for name in dict.fromkeys(names))
+
+
+_CUT = 60
+"""`Contents.others` shortens names that are longer."""
+
+
+def holds_uninitialised(contents: Any) -> bool:
+    """Whether a file holds the parameters of lazy modules that have not been run yet."""
+    return any(text.endswith(_UNINITIALISED) for text in contents.others)
+
+
+_UNINITIALISED = (": torch.nn.parameter.UninitializedParameter", ": torch.nn.parameter.UninitializedBuffer")  # fmt: skip
 
 
 def unsaved_buffers(model: Any) -> tuple[str, ...]:
@@ -116,13 +155,15 @@ def compare_keys(
     modules: Sequence[str] = (),
     versions: Mapping[str, int | None] | None = None,
     fills: bool = True,
+    is_complete: bool = False,
 ) -> KeyComparison:
     """What `load_state_dict` would make of it.
 
     `modules` are the model's (`module_paths`): without them those that have keys are known, which
     decides the order of unexpected keys alone. `versions` are those of the modules, from the state
     dict's `_metadata`; None where there are none, as in whatever is no pickle of torch. Without
-    `fills` both are files, and nobody fills anything in.
+    `fills` both are files, and nobody fills anything in. `is_complete` where `given` has what holds
+    no tensor, too, so that what it lacks is not there.
     """
     by_name = {key.name: key for key in given}
     matched: list[Pair] = []
@@ -131,9 +172,11 @@ def compare_keys(
     names = {key.name for key in wanted}
     for key in wanted:
         found = by_name.get(key.name)
-        if found is not None:
+        if found is not None and key.dtype == "":
+            unseen.append(key)
+        elif found is not None:
             (matched if _fits(key.shape, found.shape) else differing).append(Pair(key, found))
-        elif key.dtype == "":
+        elif key.dtype == "" and not is_complete:
             unseen.append(key)
         elif fills and _is_filled(key.name, names, versions):
             filled.append(key)

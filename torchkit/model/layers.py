@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from torchkit.model.record import Call, Module, Parameter, Record, Value, tensors_in
+from torchkit.model.record import Module, Parameter, Record, Value, tensors_in
 
 
 @dataclass
@@ -15,8 +15,12 @@ class Layer:
     """One module as the table shows it; counts and FLOPs are its own and its children's.
 
     `input_shapes` and `output_shapes` are those of its first call, tensor by tensor. Parameters
-    and buffers that are shared count once in every row that holds them. `status` is `ok`,
-    `not-run` or `failed`; `description` says what its type and sizes are: `Conv2d 1→16 k3 s2`.
+    and buffers that are shared count once in every row that holds them, and in `own_params` only
+    where they are first held, so that this column adds up to the model's. `shared_with` is the
+    path of the first use: of the module itself, or of the parameters named in `tied`, which it
+    holds as well. `status` is `ok`, `not-run`, `failed`, or `stopped` where a simulation on
+    shapes alone came no further, which is no proof against the model; of what is never called itself
+    (ModuleList) its children's; `description` says its type and sizes: `Conv2d 1→16 k3 s2`.
     """
 
     path: str
@@ -33,36 +37,31 @@ class Layer:
     calls: int
     shared_with: str | None
     status: str
+    tied: tuple[str, ...] = ()
 
     def row(self) -> dict[str, Any]:
         """As the table has it, column by column."""
-        return dict(self.__dict__)
+        return {**self.__dict__, "tied": list(self.tied)}
 
 
 COLUMNS = (
     "path", "type", "description", "depth", "input_shapes", "output_shapes", "params", "own_params",
     "trainable_params", "buffers", "flops", "calls", "shared_with", "status",
+    "tied",
 )  # fmt: skip
 
 
 def layers(record: Record) -> list[Layer]:
     """A row for each module, a module's children right after it."""
     counts = _Counts(record.parameters)
-    used = {
-        record.tensors[number].storage
-        for operation in record.operations
-        for number in operation.inputs
-    }
-    failing = set(_failing_calls(record))
-    return [_layer(module, record, counts, used, failing) for module in _in_order(record)]
+    run = _Run(record, counts)
+    return [_layer(module, record, counts, run) for module in _in_order(record)]
 
 
-def _layer(
-    module: Module, record: Record, counts: _Counts, used: set[int], failing: set[int]
-) -> Layer:
+def _layer(module: Module, record: Record, counts: _Counts, run: _Run) -> Layer:
     calls = [record.calls[number] for number in module.calls]
     first = calls[0] if calls else None
-    outermost = [call for call in calls if not _is_inside_itself(call, record.calls)]
+    tied = [] if module.shared_with is not None else list(counts.tied(module.own))
     return Layer(
         path=module.path,
         type=module.type,
@@ -71,39 +70,58 @@ def _layer(
         input_shapes=[] if first is None else [*_shapes(first.inputs), *_shapes(first.keywords)],
         output_shapes=[] if first is None else _shapes(first.outputs),
         params=counts.params.get(module.path, 0),
-        own_params=sum(counts.own(path) for path in module.own),
+        own_params=sum(counts.first_held(path) for path in module.own),
         trainable_params=counts.trainable.get(module.path, 0),
         buffers=counts.buffers.get(module.path, 0),
-        flops=sum(call.flops for call in outermost),
+        flops=run.flops.get(module.path, 0),
         calls=len(calls),
-        shared_with=module.shared_with,
-        status=_status(module, counts, used, failing),
+        shared_with=tied[0][1] if tied else module.shared_with,
+        status=run.status(module.path),
+        tied=tuple(name for name, _ in tied),
     )
 
 
-def _status(module: Module, counts: _Counts, used: set[int], failing: set[int]) -> str:
-    """Not called, and none of its own parameters used by others either: it did not run."""
-    if failing.intersection(module.calls):
-        return "failed"
-    if module.calls or any(counts.storage(path) in used for path in module.own):
-        return "ok"
-    return "not-run"
+class _Run:
+    """Which modules ran, which one failed, and their FLOPs, by path."""
 
+    def __init__(self, record: Record, counts: _Counts) -> None:
+        self.calls = record.calls
+        self.flops: dict[str, int] = {}
+        called = {call.path for call in record.calls}
+        used = {
+            record.tensors[number].storage
+            for operation in record.operations
+            for number in operation.inputs
+        }
+        self.ran: set[str] = set()
+        for module in record.modules:
+            if module.calls or any(counts.storage(path) in used for path in module.own):
+                self.ran.update((module.path, *_holders(module.path)))
+        for call in record.calls:
+            above = {self.calls[number].path for number in self._callers(call.parent)}
+            paths = [call.path, *(it for it in _holders(call.path) if it and it not in called)]
+            for path in paths:
+                if not any(it == path or it.startswith(f"{path}.") for it in above):
+                    self.flops[path] = self.flops.get(path, 0) + call.flops
+        failing = self._callers(record.failure.call if record.failure is not None else None)
+        failed = {self.calls[number].path for number in failing}
+        is_doubted = record.failure is not None and bool(record.failure.doubt)
+        self.ended = "stopped" if is_doubted else "failed"
+        self.failed = failed | {it for path in failed for it in _holders(path) if it not in called}
 
-def _failing_calls(record: Record) -> Iterable[int]:
-    number = record.failure.call if record.failure is not None else None
-    while number is not None:
-        yield number
-        number = record.calls[number].parent
+    def _callers(self, number: int | None) -> list[int]:
+        """A call, the one that made it, and so on."""
+        found = []
+        while number is not None:
+            found.append(number)
+            number = self.calls[number].parent
+        return found
 
-
-def _is_inside_itself(call: Call, calls: list[Call]) -> bool:
-    above = call.parent
-    while above is not None:
-        if calls[above].path == call.path:
-            return True
-        above = calls[above].parent
-    return False
+    def status(self, path: str) -> str:
+        """Not called, and nothing of its own or below it used by others: it did not run."""
+        if path in self.failed:
+            return self.ended
+        return "ok" if path in self.ran else "not-run"
 
 
 def _shapes(value: Value | None) -> list[list[int]]:
@@ -156,9 +174,21 @@ class _Counts:
             for path in parameter.paths:
                 self._by_path[path] = parameter
 
-    def own(self, path: str) -> int:
+    def first_held(self, path: str) -> int:
+        """Of the parameter with this path, unless another path comes first."""
         parameter = self._by_path.get(path)
-        return 0 if parameter is None or parameter.is_buffer else parameter.logical_count
+        is_here = parameter is not None and not parameter.is_buffer and parameter.paths[0] == path
+        return parameter.logical_count if parameter is not None and is_here else 0
+
+    def tied(self, own: Iterable[str]) -> Iterator[tuple[str, str]]:
+        """Names of parameters that another module holds first, and the path of that module."""
+        for path in own:
+            parameter = self._by_path.get(path)
+            if parameter is None or parameter.is_buffer:
+                continue
+            holder, first = path.rpartition(".")[0], parameter.paths[0].rpartition(".")[0]
+            if holder != first:
+                yield path.rpartition(".")[2], first
 
     def storage(self, path: str) -> int | None:
         parameter = self._by_path.get(path)

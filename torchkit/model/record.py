@@ -6,7 +6,7 @@ one record. Nothing here imports torch, and nothing here runs a model; `recorder
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Union
 
@@ -50,6 +50,9 @@ class Nested(NamedTuple):
 
 
 Value = Union[TensorInfo, Other, "Nested"]  # `|` takes no quoted name
+
+Plain = Union[None, bool, int, float, str, tuple[int, ...]]  # noqa: UP007 - as above
+"""A setting of a layer, or an argument that is no tensor."""
 
 
 def tensors_in(value: Value) -> Iterator[TensorInfo]:
@@ -131,11 +134,20 @@ class Operation(NamedTuple):
     outputs: tuple[int, ...]
     flops: int
     place: Place | None
+    is_differentiable: bool = False  # backward will go through it: gradients were on, and wanted
 
 
 @dataclass
 class Failure:
-    """The exception of a forward, and what was being done: call, operation, its tensors, place."""
+    """The exception of a forward, and what was being done: call, operation, its tensors, place.
+
+    `causes` are the exceptions that it was raised from or while handling, the nearest first, each
+    a name and a message. `arguments` are those of the operation that are no tensors, `ranges` the
+    least and greatest value of its integer operands, by number. `code` is the line at `place`.
+    Of the failing module: `kinds` are the names of its torch.nn classes, its own first,
+    `settings` its plain attributes, `has_forward` whether its class defines one. `doubt` says why
+    it is no proof that the model is broken, where it was met on shapes alone; "" of any other.
+    """
 
     error: str
     message: str
@@ -144,15 +156,26 @@ class Failure:
     operands: tuple[TensorInfo, ...]
     place: Place | None
     traceback: str = ""
+    causes: tuple[tuple[str, str], ...] = ()
+    arguments: tuple[Plain, ...] = ()
+    ranges: Mapping[int, tuple[int, int]] = field(default_factory=dict)
+    code: str = ""
+    kinds: tuple[str, ...] = ()
+    settings: Mapping[str, Plain] = field(default_factory=dict)
+    has_forward: bool = True
+    doubt: str = ""
 
 
 @dataclass
 class Record:
     """One forward. `calls[0]` is the whole model's where it began.
 
-    `propagation` is `real` or `fake` (shapes only, nothing computed), `why` the reason in words.
-    `saved` are the storages kept for backward, in bytes by number, without parameters;
-    `peak_bytes` the most that activations take at one time when nothing is kept for backward.
+    `training` is a second forward, in train mode, where this one was in eval mode and that makes a
+    difference to what backward needs. `propagation` is `real` or `fake` (shapes only, nothing computed), `why` the reason in words.
+    `saved` are the storages kept for backward, in bytes by number, without parameters, and
+    `saved_at` how many operations had run when each was first wanted; `freed_at` the same for when
+    an activation was not needed any more, where nothing is kept for backward, and
+    `peak_bytes` the most that activations then take at one time.
     """
 
     type: str
@@ -169,8 +192,11 @@ class Record:
     why: str = ""
     notes: list[str] = field(default_factory=list)
     saved: dict[int, int] = field(default_factory=dict)
+    saved_at: dict[int, int] = field(default_factory=dict)
+    freed_at: dict[int, int] = field(default_factory=dict)
     peak_bytes: int = 0
     is_training: bool = False
+    training: Record | None = None
 
     @property
     def flops(self) -> int:

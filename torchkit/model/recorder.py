@@ -7,6 +7,7 @@ random numbers are left as they were, also after an exception.
 
 from __future__ import annotations
 
+import linecache
 import os
 import sys
 import threading
@@ -20,6 +21,16 @@ import torch
 from torch import nn
 from torch.utils import _python_dispatch  # since 1.13; the only door below autograd
 
+from torchkit.model.doubts import Raised
+from torchkit.model.failing import (
+    causes_of,
+    has_forward,
+    kinds_of,
+    message_of,
+    plain_arguments,
+    ranges_of,
+    settings_of,
+)
 from torchkit.model.flops import flops_of, foreseen
 from torchkit.model.memory_pages import give_back_freed
 from torchkit.model.packed import packed_weights
@@ -34,15 +45,17 @@ from torchkit.model.record import (
     TensorInfo,
     tensors_in,
 )
+from torchkit.model.shape_rules import result_of
 from torchkit.model.state import Written, as_before, grown
 from torchkit.model.tensors import Tensors, count_of, is_uninitialized, tensors_of
+from torchkit.model.unregistered import unregistered
 
 _TORCH = str(Path(torch.__file__).parent) + os.sep
 _OURS = str(Path(__file__).parent) + os.sep
 _NOBODYS = ("<frozen", "<string>", "<eval_with_key>", "<__array_function__")
 
-_WRITES_UNSAID = ("batch_norm",)
-"""Operations that write into running statistics without saying so in their signature."""
+_WRITTEN_UNSAID = ("running_mean", "running_var")
+"""Arguments that batch norms write into, some without saying so in their signature."""
 
 TRIM_BYTES = 1 << 23
 """After so much was freed in a run that is to stay small, the allocator gives it back."""
@@ -76,12 +89,14 @@ def record(
     *,
     budget: Budget | None = None,
     with_places: bool = True,
+    on_failure: Callable[[Raised], None] | None = None,
 ) -> Record:
     """Run `model(*args, **kwargs)` once and describe it; an exception becomes `Record.failure`.
 
     The caller chooses train or eval, the device, and whether tensors are fake. Gradients are on,
     so that what backward would keep is seen, but nothing is kept. The run is made again where the
     first one shows that it must be: backward is called inside, or the forward builds layers.
+    `on_failure` is given the exception of the run that is described, if there is one.
     Raises OverBudgetError.
     """
     notes = []
@@ -102,6 +117,9 @@ def record(
         notes.append("the model was made in inference mode: nothing can be kept for backward")
         recorder = _run(model, args, kwargs, budget, with_places, with_gradients=False)
     recorder.result.notes[:0] = notes
+    if recorder.raised is not None and on_failure is not None:
+        on_failure(recorder.raised)
+    recorder.raised = None
     return recorder.result
 
 
@@ -140,7 +158,8 @@ class _Recorder:
         self.thread = threading.get_ident()
         self.uncounted: set[str] = set()
         self.failed_call: tuple[BaseException, int] | None = None
-        self.failed_operation: tuple[BaseException, str, Any] | None = None
+        self.failed_operation: Raised | None = None
+        self.raised: Raised | None = None
 
     # --- the run
 
@@ -170,13 +189,15 @@ class _Recorder:
                 outputs = self.model(*args, **kwargs)
             self.result.outputs = self.tensors.describe(outputs)
             self._finish(outputs)
-        except Exception as error:  # noqa: BLE001 - any code may be in the user's forward
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - any code may be in the user's forward
             self._fail(error)
         if self.over is not None:
             raise OverBudgetError(self.over)
+        self.result.notes += unregistered(self.model, self.tensors.has_seen)
         self.grown = grown(self.model, before)
         written.keeps_structure = bool(self.grown)
         self.result.peak_bytes = self.tensors.peak_bytes
+        self.result.freed_at = dict(self.tensors.freed_at)
         self.failed_call = self.failed_operation = None
 
     @contextmanager
@@ -200,24 +221,41 @@ class _Recorder:
         if hasattr(outputs, "__next__"):
             notes.append("forward gave a generator, which was not run")
 
-    def _fail(self, error: Exception) -> None:
+    def _fail(self, error: Exception | SystemExit) -> None:
         while self.stack:
             self._end(self.stack[-1], error)
         operands: tuple[TensorInfo, ...] = ()
-        operation = None
-        if self.failed_operation is not None and _comes_from(error, self.failed_operation[0]):
-            _, operation, given = self.failed_operation
+        operation, given = None, None
+        self.raised = Raised(error)
+        failed = self.failed_operation
+        if failed is not None and _comes_from(error, failed.error):
+            self.raised, operation, given = failed, failed.name, (failed.args, failed.kwargs)
             operands = tuple(tensors_in(self.tensors.describe(given)))
         is_known = self.failed_call is not None and _comes_from(error, self.failed_call[0])
+        call = self.failed_call[1] if is_known and self.failed_call else None
+        module = self._module_at(self.result.calls[call].path if call is not None else "")
+        place = _place_of(error)
         self.result.failure = Failure(
             error=type(error).__name__,
-            message=_message(error),
-            call=self.failed_call[1] if is_known and self.failed_call else None,
+            message=message_of(error),
+            call=call,
             operation=operation,
             operands=operands,
-            place=_place_of(error),
+            place=place,
             traceback=_traceback_of(error),
+            causes=causes_of(error),
+            arguments=plain_arguments(given),
+            ranges={self.tensors.of(it, "constant").number: ends for it, ends in ranges_of(given)},
+            code=linecache.getline(place.file, place.line).strip() if place else "",
+            kinds=kinds_of(module),
+            settings=settings_of(module),
+            has_forward=has_forward(module),
         )
+
+    def _module_at(self, path: str) -> nn.Module:
+        """The module of this path; of one that was put there during the run, the model."""
+        modules: dict[str, nn.Module] = dict(self.model.named_modules(remove_duplicate=False))
+        return modules.get(path, self.model)
 
     # --- modules
 
@@ -335,7 +373,7 @@ class _Recorder:
 
     def failed(self, module: nn.Module, error: BaseException) -> None:
         """Forward raised: the call is over, whoever catches it."""
-        if threading.get_ident() != self.thread or not isinstance(error, Exception):
+        if threading.get_ident() != self.thread or not isinstance(error, (Exception, SystemExit)):
             return
         paths = self.paths.get(id(module), ())
         for number in reversed(self.stack):
@@ -397,7 +435,9 @@ class _Recorder:
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
     ) -> Any:
-        inputs = [self.tensors.of(it, "constant") for it in tensors_of((args, kwargs))]
+        given = list(tensors_of((args, kwargs)))
+        inputs = [self.tensors.of(it, "constant") for it in given]
+        is_differentiable = torch.is_grad_enabled() and any(it.requires_grad for it in given)
         self._foresee(name, args)
         for tensor in _written_by(func, name, args, kwargs):
             if self.tensors.role_of(tensor) != "activation":
@@ -405,8 +445,10 @@ class _Recorder:
         try:
             result = func(*args, **kwargs)
         except BaseException as error:
-            self.failed_operation = (error, name, (args, dict(kwargs)))
-            raise
+            result = result_of(name, args, kwargs)
+            if result is None:
+                self.failed_operation = Raised(error, func, name, args, dict(kwargs))
+                raise
         for number in _FOR_BACKWARD.get(name, ()):
             if isinstance(result, (list, tuple)) and isinstance(result[number], torch.Tensor):
                 self.tensors.of(result[number], "workspace")
@@ -427,8 +469,10 @@ class _Recorder:
                 outputs=tuple(dict.fromkeys(it.number for it in outputs)),
                 flops=flops,
                 place=_place(sys._getframe(1)) if self.with_places else None,
+                is_differentiable=is_differentiable,
             )
         )
+        self.tensors.now += 1
         if flops:
             self.flops += flops
             for number in self.stack:
@@ -454,6 +498,7 @@ class _Recorder:
             info = self.tensors.of(tensor, "constant")
             if info.role not in ("parameter", "buffer"):
                 self.result.saved[info.storage] = info.storage_bytes
+                self.result.saved_at.setdefault(info.storage, len(self.result.operations))
         return tensor if self.keeps_saved else None
 
     def _unpack(self, packed: Any) -> Any:
@@ -516,7 +561,9 @@ class _Watch(_python_dispatch.TorchDispatchMode):  # type: ignore[no-untyped-cal
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         name = func._schema.name if hasattr(func, "_schema") else str(func)
-        if not name.startswith("prim::") and self._may_be_taken_apart(func, types):
+        if name.startswith("prim::"):  # a question, as which device: nothing is computed
+            return func(*args, **kwargs)
+        if self._may_be_taken_apart(func, types):
             self.inside.append(func)
             try:
                 with self:
@@ -535,15 +582,14 @@ def _written_by(
     func: Any, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> Iterator[torch.Tensor]:
     """The tensors that an operation writes into."""
-    if any(part in name for part in _WRITES_UNSAID):
-        yield from tensors_of((args, dict(kwargs)))
-        return
     schema = getattr(func, "_schema", None)
-    if schema is None or not getattr(schema, "is_mutable", True):
+    is_norm = "batch_norm" in name
+    if schema is None or not (getattr(schema, "is_mutable", True) or is_norm):
         return
     for position, argument in enumerate(schema.arguments):
         alias = argument.alias_info
-        if alias is not None and alias.is_write:
+        is_unsaid = is_norm and argument.name in _WRITTEN_UNSAID
+        if is_unsaid or (alias is not None and alias.is_write):
             value = kwargs.get(argument.name)
             yield from tensors_of(args[position] if position < len(args) else value)
 
@@ -600,14 +646,7 @@ def _extra(module: nn.Module) -> str:
         return ""
 
 
-def _message(error: Exception) -> str:
-    try:
-        return str(error)
-    except Exception:  # noqa: BLE001 - the user's own exception may be broken as well
-        return ""
-
-
-def _traceback_of(error: Exception) -> str:
+def _traceback_of(error: BaseException) -> str:
     """As Python prints it, without our own frames."""
     whole = traceback.TracebackException.from_exception(error)
     link: traceback.TracebackException | None = whole

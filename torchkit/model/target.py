@@ -176,16 +176,21 @@ def make(found: Found) -> nn.Module:
                 hint=f"write the target as {title}",
             )
         return found.object
+    return _the_module(call(found, wanted="torch.nn.Module"), title)
+
+
+def call(found: Found, *, wanted: str) -> Any:
+    """What the class or function returns. The user's code runs. Raises BadTarget."""
     if not callable(found.object):
         raise BadTarget(
-            f"{title} is {_kind(found.object)}; a class, a function or a torch.nn.Module is needed",
+            f"{found.where}:{found.name} is {_kind(found.object)}; a class, a function or"
+            f" a {wanted} is needed",
             hint=f"write the target as {found.where}:NAME",
         )
     args, kwargs, text = found.arguments or Arguments((), {}, "()")
     _refuse_arguments(found, args, kwargs)
     with as_script(found.file, doing=f"making {found.name}{text}"):
-        made = found.object(*args, **kwargs)
-    return _the_module(made, title)
+        return found.object(*args, **kwargs)
 
 
 def _the_module(made: Any, title: str) -> nn.Module:

@@ -38,6 +38,8 @@ class Tensors:
         self.live_bytes = 0
         self.peak_bytes = 0
         self.freed_bytes = 0
+        self.now = 0  # operations that have run
+        self.freed_at: dict[int, int] = {}  # storage -> operations that had run by then
 
     def role_of(self, tensor: torch.Tensor) -> str | None:
         """What its memory was when it was first seen; None before that."""
@@ -45,11 +47,22 @@ class Tensors:
         number = None if key is None else self._storages.get(key)
         return None if number is None else self._roles.get(number)
 
-    def of(self, tensor: torch.Tensor, role: str, name: str | None = None) -> TensorInfo:
-        """Describe a tensor; `role` counts where neither it nor its memory was seen before."""
+    def has_seen(self, tensor: torch.Tensor) -> bool:
+        """Whether it was described, as every tensor is that an operation was given."""
         known = self._numbers.get(id(tensor))
+        return known is not None and known[0]() is tensor
+
+    def of(self, tensor: torch.Tensor, role: str, name: str | None = None) -> TensorInfo:
+        """Describe a tensor; `role` counts where neither it nor its memory was seen before.
+
+        One whose shape or memory was changed in place (`transpose_`, `set_`) is another one.
+        """
+        known = self._numbers.get(id(tensor))
+        before = None
         if known is not None and known[0]() is tensor:
-            return self.infos[known[1]]
+            before = self.infos[known[1]]
+            if (before.shape, before.stride) == (shape_of(tensor), stride_of(tensor)):
+                return before
         number = len(self.infos)
         key, storage_bytes = storage_of(tensor)
         size = bytes_of(tensor)
@@ -63,12 +76,14 @@ class Tensors:
             bytes=size,
             storage_bytes=size if storage_bytes is None else storage_bytes,
             role=self._roles.setdefault(storage, role),
-            name=name,
+            name=before.name if before is not None and name is None else name,
             requires_grad=bool(tensor.requires_grad),
             stride=stride_of(tensor),
         )
         self.infos[number] = info
         self._watch(tensor, info, key)
+        if before is not None:  # its weak reference has just given way to the new one
+            self._becomes(before, info)
         return info
 
     def describe(self, value: Any, role: str = "constant", depth: int = 0) -> Value:
@@ -105,15 +120,32 @@ class Tensors:
         def gone(_: Any) -> None:
             if self._numbers.get(identity, (None, -1))[1] == info.number:
                 del self._numbers[identity]
-            self._users[info.storage] -= 1
-            if self._users[info.storage] == 0:
-                if counts:
-                    self.live_bytes -= info.storage_bytes
-                    self.freed_bytes += info.storage_bytes
-                if key is not None and self._storages.get(key) == info.storage:
-                    del self._storages[key]  # the address may be another storage's from now on
+            self._let_go(info, key)
 
         self._numbers[identity] = (weakref.ref(tensor, gone), info.number)
+
+    def _becomes(self, before: TensorInfo, now: TensorInfo) -> None:
+        """One tensor was changed in place: it uses its memory once, the memory it had no more."""
+        if before.storage != now.storage:
+            numbers = self._storages.items()
+            self._let_go(before, next((it for it, one in numbers if one == before.storage), None))
+            return
+        self._users[now.storage] -= 1
+        if now.role == "activation":  # `resize_` takes more
+            self.live_bytes += now.storage_bytes - before.storage_bytes
+            self.peak_bytes = max(self.peak_bytes, self.live_bytes)
+
+    def _let_go(self, info: TensorInfo, key: int | None) -> None:
+        """One tensor fewer uses its memory, whose address is `key`."""
+        self._users[info.storage] -= 1
+        if self._users[info.storage] > 0:
+            return
+        if info.role == "activation":
+            self.live_bytes -= info.storage_bytes
+            self.freed_bytes += info.storage_bytes
+            self.freed_at[info.storage] = self.now
+        if key is not None and self._storages.get(key) == info.storage:
+            del self._storages[key]  # the address may be another storage's from now on
 
 
 # --- what torch says of a tensor, where it can

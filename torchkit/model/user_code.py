@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import difflib
+import importlib.metadata
 import io
 import os
+import re
 import shlex
 import sys
 import sysconfig
@@ -17,6 +20,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
 
 from torchkit.errors import BadTarget, TorchkitError
@@ -36,8 +40,31 @@ _PACKAGE_OF = {
     "open_clip": "open-clip-torch",
     "torch_geometric": "torch-geometric",
     "flash_attn": "flash-attn",
+    "faiss": "faiss-cpu",
+    "hydra": "hydra-core",
+    "pyro": "pyro-ppl",
+    "pynvml": "nvidia-ml-py",
+    "umap": "umap-learn",
 }
 """Packages that pip knows by another name than Python does; the others have one name."""
+
+_KNOWN_TO_PIP = """
+    accelerate albumentations anndata av bitsandbytes botorch causal_conv1d click deepspeed diffusers
+    e3nn einops fairscale fastai fairseq ftfy fvcore geoopt gpytorch gradio gym gymnasium h5py huggingface_hub
+    imageio imgaug iopath jaxtyping jsonargparse kornia librosa lightning lion_pytorch lmdb
+    loguru lpips mamba_ssm matplotlib medpy ml_collections mlflow mmengine
+    monai networkx nibabel nltk numba numpy omegaconf onnx onnxruntime opt_einsum optuna pandas peft
+    plotly prettytable psutil pyarrow pydantic pydicom pycocotools ray regex requests rich rotary_embedding_torch
+    sacrebleu safetensors scanpy scipy seaborn segmentation_models_pytorch sentence_transformers
+    sentencepiece soundfile spacy sympy tabulate tensorboard tensordict tensorboardX termcolor tiktoken timm
+    tokenizers torch torch_cluster torch_scatter torch_sparse torch_spline_conv torchaudio torchdiffeq
+    torchmetrics torchsde torchtext torchvision tqdm transformers triton trl typer typing_extensions
+    ultralytics vector_quantize_pytorch wandb webdataset x_transformers xformers yacs zarr
+"""
+"""Imports that are surely those of a package of that name at pip. Of any other name, as `utils`,
+`models` or `src`, the user's own folder may be meant, and the package there is a stranger's."""
+
+_KNOWN_PACKAGES = frozenset(_KNOWN_TO_PIP.split()) | set(_PACKAGE_OF)
 
 
 @contextmanager
@@ -211,12 +238,72 @@ def _cure(error: BaseException, line: Line | None) -> str:
 def _how_to_get(module: str, line: Line | None) -> str:
     """How to make a missing module importable: it lies nearby, or pip has it."""
     top = module.partition(".")[0]
-    if top in sys.modules:  # the package is there and has no such part: another version of it
-        return f"the installed {top} has no {module}: pip install --upgrade {_PACKAGE_OF.get(top, top)}"
+    if top in sys.modules:
+        return how_to_get_part(module)
+    if top in sys.stdlib_module_names:
+        return f"this Python was built without {top}: use one of another source"
     nearby = _nearby(top, line)
     if nearby is not None:
         return f"{nearby.name} is in {shown(nearby.parent)}: set PYTHONPATH={shlex.quote(str(nearby.parent))}"
-    return f"pip install {_PACKAGE_OF.get(top, top)}"
+    if _is_of_pip(top):
+        return f"pip install {_package(top)}"
+    beside = f"beside {line.file}" if line is not None else "in this folder"
+    return (
+        f"{top} is neither {beside}, nor in a folder above, nor installed: set PYTHONPATH to the "
+        "folder that holds it, or install the package that provides it"
+    )
+
+
+def _is_of_pip(top: str) -> bool:
+    """Whether pip surely has the package that is meant: well known, or asked for by an installed one."""
+    if top in _KNOWN_PACKAGES:
+        return True
+    wanted = top.replace("_", "-").lower()
+    for installed in importlib.metadata.distributions():
+        for text in installed.requires or ():
+            name = re.match(r"[\w.-]+", text)
+            if name and re.sub("[-_.]+", "-", name[0]).lower() == wanted:
+                return True
+    return False
+
+
+def _package(top: str) -> str:
+    return _PACKAGE_OF.get(top, top.replace("_", "-"))
+
+
+def how_to_get_part(module: str) -> str:
+    """What to do where a package is there and has no such part: `package.part`, neither installed.
+
+    An installed package is of another version; the user's own lacks a file, and pip cannot help.
+    Whatever has the package's name on an index is somebody else's.
+    """
+    top, parent, _ = module.partition(".")[0], *module.rpartition(".")[::2]
+    holder = sys.modules.get(parent) or sys.modules.get(top)
+    place = _place_of(holder) if holder is not None else ""
+    if top in sys.stdlib_module_names:
+        return f"Python {sys.version.partition(' ')[0]} has no {module}"
+    if holder is None or not place or is_library(place):
+        if _is_of_pip(top):
+            return f"the installed {top} has no {module}: pip install --upgrade {_package(top)}"
+        where = f" ({shown(place)})" if place else ""
+        return (
+            f"the installed {top}{where} has no {module}: where a folder of your own is meant, set "
+            "PYTHONPATH to the one that holds it; else the package is of another version"
+        )
+    folder = Path(place)
+    if not hasattr(holder, "__path__"):
+        return f"{shown(folder)} is a file, and no folder with {module.rpartition('.')[2]} in it"
+    wanted = folder.joinpath(*module[len(holder.__name__) + 1 :].split("."))
+    names = [it.stem for it in sorted(wanted.parent.glob("*.py"))] if wanted.parent.is_dir() else []
+    near = difflib.get_close_matches(wanted.name, names, 1)
+    guess = f"; did you mean {near[0]}" if near else ""
+    return f"there is no {shown(wanted)}.py, nor a folder of that name{guess}"
+
+
+def _place_of(module: ModuleType) -> str:
+    """The folder of a package, with or without an `__init__.py`; the file of a module."""
+    folders = list(getattr(module, "__path__", ()))
+    return str(folders[0] if folders else getattr(module, "__file__", None) or "")
 
 
 def _nearby(name: str, line: Line | None) -> Path | None:
@@ -226,7 +313,7 @@ def _nearby(name: str, line: Line | None) -> Path | None:
         folders += sorted(it for it in Path.cwd().iterdir() if it.is_dir())[:100]
     for folder in folders:
         for found in (folder / f"{name}.py", folder / name):
-            if found.is_file() or (found / "__init__.py").is_file():
+            if found.is_file() or (found / "__init__.py").is_file() or found in folders:
                 return found
     return None
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from torchkit.render import Options
 from torchkit.render.legible import one_line
-from torchkit.render.words import WRONG, Parts, fine, folded, headline, labelled
+from torchkit.render.words import WRONG, Parts, fine, folded, headline, labelled, shown
 from torchkit.report import Finding, Report, Status
 
 _COMMANDS = {
@@ -29,7 +29,7 @@ def render(report: Report, options: Options) -> str:
         return _command("error", f"torchkit {report.command}", text)
     told, parts = folded(report.of(*(WRONG if options.quiet else _COMMANDS)), report)
     lines = [
-        _command(_COMMANDS[finding.status], finding.id, _message(finding, parts))
+        _command(_COMMANDS[finding.status], finding.id, _message(finding, parts), _place(finding))
         for status in _COMMANDS
         for finding in told
         if finding.status is status
@@ -43,7 +43,7 @@ def render(report: Report, options: Options) -> str:
 def _message(finding: Finding, parts: Parts) -> str:
     verdict = finding.verdict
     lines = [verdict.message]
-    for item in verdict.evidence:
+    for item in shown(finding):
         source = f" ({item.source})" if item.source else ""
         lines.append(f"{item.name}: {item.value}{source}")
     lines += [f"also: {part.id}: {part.verdict.message}" for part in parts.pop(finding.id, [])]
@@ -51,8 +51,16 @@ def _message(finding: Finding, parts: Parts) -> str:
     return "\n".join(lines)
 
 
-def _command(name: str, title: str, message: str) -> str:
-    return f"::{name} title={escape_property(title)}::{escape_data(message)}\n"
+def _place(finding: Finding) -> str:
+    """`file=train.py,line=31,` where a finding is about a line of source, so that it shows there."""
+    told = {item.name: item.value for item in finding.verdict.evidence}
+    if "file" not in told or not told.get("line", "").isdigit():
+        return ""
+    return f"file={escape_property(told['file'])},line={told['line']},"
+
+
+def _command(name: str, title: str, message: str, place: str = "") -> str:
+    return f"::{name} {place}title={escape_property(title)}::{escape_data(message)}\n"
 
 
 def escape_data(text: str) -> str:

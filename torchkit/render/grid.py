@@ -16,6 +16,12 @@ from torchkit.render.legible import one_line
 from torchkit.render.words import cell, is_number
 from torchkit.report import Table
 
+_BRANCHES = " │├└─"
+"""What is drawn of a tree before a name."""
+
+LONGEST_WORD = 20
+"""A word of more columns is broken where a table would not fit otherwise."""
+
 
 class Grid:
     """A table with a header. On a terminal its cells wrap, and nothing is ever cut."""
@@ -44,13 +50,15 @@ class Grid:
         return block
 
     def _widths(self) -> list[int] | None:
-        """Columns for each column of the table; None when its longest words do not fit."""
+        """Columns for each column of the table; None when its words do not fit."""
         rows = [self.names, *self.cells]
         wanted = [max(_widest_line(row[place]) for row in rows) for place in range(len(rows[0]))]
         if self.width is None:
             return wanted
         fewest = [max(_widest_word(row[place]) for row in rows) for place in range(len(rows[0]))]
         room = self.width - len(self.indent) - 2 * (len(wanted) - 1)
+        if sum(fewest) > room:
+            fewest = [min(it, LONGEST_WORD) for it in fewest]
         if sum(fewest) > room:
             return None
         for widest in range(room, 0, -1):  # long columns are cut down to one width, short ones kept
@@ -62,8 +70,12 @@ class Grid:
     def _row(self, texts: list[str], widths: list[int], look: str) -> list[Line]:
         pieces: list[list[str]] = []
         for text, width in zip(texts, widths, strict=True):
-            lines = paragraphs([Span(text)], width=None if self.width is None else width)
-            pieces.append([paint(line, colour=False) for line in lines])
+            branch = text[: len(text) - len(text.lstrip(_BRANCHES))]
+            room = None if self.width is None else width
+            rest = [Span(text[len(branch) :])]
+            lines = paragraphs(rest, width=room, prefix=[Span(branch)], hang=len(branch))
+            painted = [paint(line, colour=False) for line in lines]
+            pieces.append([part for line in painted for part in _broken(line, width)])
         block: list[Line] = []
         for number in range(max(len(piece) for piece in pieces)):
             row: Line = [Span(self.indent)]
@@ -87,6 +99,22 @@ class Grid:
                     prefix = [Span(self.indent + padded(name, column - len(self.indent)), "dim")]
                     block += paragraphs([Span(text)], width=self.width, prefix=prefix, hang=column)
         return block
+
+
+def _broken(line: str, width: int) -> list[str]:
+    """A line that is one word too long for its column, in parts; the parts of a tree hang alike."""
+    if columns(line) <= width:
+        return [line]
+    hang = min(len(line) - len(line.lstrip(_BRANCHES)), width // 2)
+    parts, used = [""], 0
+    for character in line:
+        size = columns(character)
+        if used + size > width:
+            parts.append(" " * hang)
+            used = hang
+        parts[-1] += character
+        used += size
+    return parts
 
 
 def _widest_line(text: str) -> int:

@@ -9,7 +9,18 @@ import dataclasses
 import re
 from collections.abc import Callable, Mapping, Sequence
 
-from torchkit.report import Artifact, Evidence, Failure, Finding, Json, Report, Table, Verdict
+from torchkit.report import (
+    Artifact,
+    Evidence,
+    Failure,
+    Finding,
+    Json,
+    ListedLine,
+    Listing,
+    Report,
+    Table,
+    Verdict,
+)
 
 _UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters save tab and newline: ESC, CR, BEL …
@@ -83,6 +94,7 @@ def rewritten(report: Report, change: Callable[[str], str]) -> Report:
         tables=tuple(_table(table, change) for table in report.tables),
         views=tuple(_table(table, change) for table in report.views),
         artifacts=tuple(_artifact(artifact, change) for artifact in report.artifacts),
+        listings=tuple(_listing(listing, change) for listing in report.listings),
         facts={name: _json(value, change) for name, value in report.facts.items()},
         totals={name: _json(value, change) for name, value in report.totals.items()},
         failure=report.failure
@@ -94,7 +106,7 @@ def rewritten(report: Report, change: Callable[[str], str]) -> Report:
 def _finding(finding: Finding, change: Callable[[str], str]) -> Finding:
     verdict = finding.verdict
     evidence = tuple(
-        Evidence(change(item.name), change(item.value), change(item.source))
+        Evidence(change(item.name), change(item.value), change(item.source), item.shown)
         for item in verdict.evidence
     )
     fix = tuple(change(text) for text in verdict.fix)
@@ -126,6 +138,18 @@ def _artifact(artifact: Artifact, change: Callable[[str], str]) -> Artifact:
         tuple(change(text) for text in artifact.why),
         tuple(change(text) for text in artifact.commands),
     )
+
+
+def _listing(listing: Listing, change: Callable[[str], str]) -> Listing:
+    """Marks stay where they are, unless a line changes its length."""
+    lines = []
+    for line in listing.lines:
+        text = change(line.text)
+        if len(text) == len(line.text):
+            lines.append(ListedLine(line.number, text, line.start, line.end))
+        else:
+            lines.append(ListedLine(line.number, text))
+    return Listing(change(listing.title), tuple(lines))
 
 
 def _json(value: Json, change: Callable[[str], str]) -> Json:

@@ -21,10 +21,11 @@ from torchkit.render.words import (
     is_number,
     labelled,
     says_counts,
+    shown,
     split_fix,
     unseen,
 )
-from torchkit.report import Artifact, Finding, Json, Report, Status, Table
+from torchkit.report import Artifact, Finding, Json, Listing, Report, Status, Table
 
 
 def render(report: Report, options: Options) -> str:
@@ -42,6 +43,7 @@ def render(report: Report, options: Options) -> str:
     verdict = headline(report)
     blocks = [
         f"**torchkit {report.command}**" + (f": {prose(verdict)}" if verdict else ""),
+        *(_listing(listing) for listing in report.listings),
         _findings([*wrong, *report.of(Status.INFO)], report),
         *(_table(table) for table in report.shown_tables),
         *(_artifact(artifact) for artifact in report.artifacts),
@@ -77,7 +79,7 @@ def _findings(findings: Sequence[Finding], report: Report) -> str:
 def _finding(finding: Finding, parts: Sequence[Finding]) -> str:
     verdict = finding.verdict
     lines = [f"- **{finding.status.value.upper()}** {code(finding.id)}: {prose(verdict.message)}"]
-    for item in verdict.evidence:
+    for item in shown(finding):
         source = f" ({prose(item.source)})" if item.source else ""
         lines.append(_item(prose(item.name), item.value, source))
     lines += [f"  - also {code(part.id)}: {prose(part.verdict.message)}" for part in parts]
@@ -99,6 +101,17 @@ def _item(name: str, value: str, after: str) -> str:
     if "\n" not in value:
         return f"  - {before}{code(value)}{after}"
     return f"  - {before.rstrip()}{after}\n\n{fenced(value, indent=4)}\n"
+
+
+def _listing(listing: Listing) -> str:
+    lines = []
+    for line in listing.lines:
+        lines.append(f"{line.number:>5} | {line.text}")
+        if line.start is not None and line.end is not None:
+            marks = "^" * (line.end - line.start)
+            lines.append(f"{'':>5} | {' ' * line.start}{marks}")
+    text = "\n".join(lines)
+    return f"{code(listing.title)}\n\n{fenced(text)}"
 
 
 def _table(table: Table) -> str:
@@ -188,9 +201,9 @@ def prose(text: str) -> str:
     return re.sub(r"@(?=\w)", "@<!-- -->", text)
 
 
-def code(text: str) -> str:
+def code(text: str, before: str = "") -> str:
     """A code span; the fence is longer than any row of backticks in the text."""
-    text = one_line(text)
+    text = before + one_line(text)
     if not text:
         return "(empty)"
     fence = "`" * (_longest_row(text) + 1)
@@ -222,8 +235,16 @@ def _cell(value: Json) -> str:
     return "<br>".join(parts)
 
 
+_BRANCHES = re.compile(r"^[ │]*[├└]─ ")
+"""Before the name of a layer; plain spaces in front, or several, are lost where this is shown."""
+
+
 def _code_in_table(text: str) -> str:
     """With a bar in it, HTML: readers of Markdown differ on a backslash before a bar."""
+    drawn = _BRANCHES.match(text)
+    before = drawn[0].replace(" ", "\N{NO-BREAK SPACE}") if drawn else ""
+    text = text[len(before) :]
     if "|" not in text:
-        return code(text)
+        return code(text, before)
+    text = before + text
     return f"<code>{re.sub('[^ A-Za-z0-9]', lambda match: f'&#{ord(match[0])};', text)}</code>"

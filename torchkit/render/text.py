@@ -32,10 +32,11 @@ from torchkit.render.words import (
     is_well,
     labelled,
     says_counts,
+    shown,
     split_fix,
     unseen,
 )
-from torchkit.report import Artifact, Evidence, Failure, Finding, Report, Status, Table
+from torchkit.report import Artifact, Evidence, Failure, Finding, Listing, Report, Status, Table
 
 _LOOKS = {
     Status.FAIL: "red",
@@ -65,6 +66,8 @@ def render(report: Report, options: Options) -> str:
         page.findings(wrong, report)
         return page.text()
     page.headline(report)
+    for listing in report.listings:
+        page.listing(listing)
     page.findings([*wrong, *report.of(Status.INFO)], report)
     tables = report.shown_tables
     for table in tables:
@@ -129,32 +132,64 @@ class _Page:
             look = "green" if is_well(report) and report.of(Status.OK) else "bold"
             self.blocks.append(self.lines([], [Span(text, look)], 0))
 
+    def listing(self, listing: Listing) -> None:
+        """Lines of source with their numbers; below each what of it is marked."""
+        bar = "│" if self.style.unicode else "|"
+        digits = max((len(str(line.number)) for line in listing.lines), default=1)
+        block: list[Line] = [[Span(listing.title, "bold")]]
+        for line in listing.lines:
+            text = line.text.replace("\t", "    ")
+            block.append([Span(f"  {line.number:>{digits}} {bar} ", "dim"), Span(text)])
+            if line.start is not None and line.end is not None and line.end > line.start:
+                shift = (len(text) - len(line.text)) if line.text.startswith("\t") else 0
+                before = columns(line.text[: line.start]) + shift
+                marks = "^" * columns(line.text[line.start : line.end])
+                block.append(
+                    [Span(f"  {'':>{digits}} {bar} ", "dim"), Span(" " * before + marks, "red")]
+                )
+        self.blocks.append(block)
+
     def findings(self, findings: Sequence[Finding], report: Report) -> None:
         """Each with its evidence and fix; what is part of another one is a line of that one."""
         findings, parts = folded(findings, report)
         if not findings:
             return
-        indent = max(len(finding.status.value) for finding in findings) + 2
-        names = [one_line(item.name) for finding in findings for item in finding.verdict.evidence]
+        said = headline(report) if self.blocks else ""
+        titled = [finding for finding in findings if not _is_said(finding, said)]
+        indent = max((len(finding.status.value) for finding in titled), default=0) + 2
+        names = [_spoken(item) for finding in findings for item in shown(finding)]
         names += ["fix" for finding in findings if finding.verdict.fix]
         value_column = indent + name_columns(names) + 2
         block: list[Line] = []
         for finding in findings:
-            block += self._finding(finding, parts.pop(finding.id, []), indent, value_column)
+            block += self._finding(
+                finding,
+                parts.pop(finding.id, []),
+                indent,
+                value_column,
+                is_titled=finding in titled,
+            )
         self.blocks.append(block)
 
     def _finding(
-        self, finding: Finding, parts: Sequence[Finding], indent: int, value_column: int
+        self,
+        finding: Finding,
+        parts: Sequence[Finding],
+        indent: int,
+        value_column: int,
+        *,
+        is_titled: bool,
     ) -> list[Line]:
         word = finding.status.value.upper()
         look = "bold" if finding.status in WRONG else ""
         prefix = [Span(word, _LOOKS[finding.status]), Span(" " * (indent - len(word)))]
         body = [Span(finding.id, look), Span(": "), Span(finding.verdict.message)]
-        block = self.lines(prefix, body, indent)
+        block = self.lines(prefix, body, indent) if is_titled else []
         hang = self._hang(indent, value_column)
-        for item in finding.verdict.evidence:
-            name = self._name(one_line(item.name), "dim", indent, value_column)
-            block += self.lines(name, _with_source(item), hang)
+        for item in shown(finding):
+            name = self._name(_spoken(item), "dim", indent, value_column)
+            arrow = "←" if self.style.unicode else "<-"
+            block += self.lines(name, _with_source(item, arrow), hang)
         for part in parts:
             name = self._name("also", "dim", indent, value_column)
             block += self.lines(name, [Span(f"{part.id}: {part.verdict.message}")], hang)
@@ -231,6 +266,22 @@ class _Page:
         self.blocks.append(block)
 
 
-def _with_source(item: Evidence) -> list[Span]:
+_OPERAND = "operand "
+"""Begins the name of a tensor that a failed operation was given; what is odd is its source."""
+
+
+def _spoken(item: Evidence) -> str:
+    return one_line(item.name.removeprefix(_OPERAND))
+
+
+def _is_said(finding: Finding, said: str) -> bool:
+    """Whether the first line of the report has told all that the finding's first line would."""
+    message = one_line(finding.verdict.message)
+    return said == message or said.startswith(f"{finding.id}: {message}")
+
+
+def _with_source(item: Evidence, arrow: str) -> list[Span]:
+    if item.source and item.name.startswith(_OPERAND):
+        return [Span(item.value), Span(f"   {arrow} {item.source}", "red")]
     source = [Span(f"  ({item.source})", "dim")] if item.source else []
     return [Span(item.value), *source]

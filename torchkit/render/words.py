@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from torchkit.render.legible import one_line
-from torchkit.report import Finding, Json, Report, Status
+from torchkit.report import Evidence, Finding, Json, Report, Status
 
 WRONG = (Status.FAIL, Status.CRASH, Status.WARN)
 """What is wrong, in the order it is told."""
@@ -192,3 +192,8 @@ def labelled(fixes: Sequence[str]) -> list[tuple[str, str]]:
 
 
 _OWN_WORD = re.compile(r"(or|and|then|else|otherwise|also)\b", re.IGNORECASE)
+
+
+def shown(finding: Finding) -> list[Evidence]:
+    """The evidence that people are shown."""
+    return [item for item in finding.verdict.evidence if item.shown]

@@ -84,6 +84,15 @@ BOMBS = {
     "number of 2 GB": HEAD + b"\x8b\xff\xff\xff\x7f1.",
     "number of 5 million digits": HEAD + b"L" + b"9" * 5_000_000 + b"L\n.",
     "frame of 2**62 bytes": b"\x80\x04\x95" + struct.pack("<Q", 2**62) + b"N.",
+    "a long list in a thousand places": HEAD
+    + b"(]q\x00(" + b"N" * 200_000 + b"e" + b"h\x00" * 1500 + b"l.",
+    "a long dictionary under a thousand keys": HEAD
+    + b"}(" + b"K\x00}q\x00(" + b"NN" * 200_000 + b"u"
+    + b"".join(b"M" + struct.pack("<H", key) + b"h\x00" for key in range(1500)) + b"u.",
+    "an optimizer's long state a thousand times": HEAD
+    + b"}(X\x0c\x00\x00\x00param_groupsNX\x05\x00\x00\x00state}(" + b"K\x00}q\x00("
+    + b"NN" * 200_000 + b"u"
+    + b"".join(b"M" + struct.pack("<H", key) + b"h\x00" for key in range(1500)) + b"uu.",
     "ten million operations": HEAD + b"N0" * 5_000_000 + b".",
     "a million dictionaries": HEAD + b"(" + b"}" * 3_000_000,
     "a text without an end": HEAD + b"V" + b"a" * 1_000_000,

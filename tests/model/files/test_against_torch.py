@@ -96,6 +96,28 @@ def test_a_checkpoint_tells_its_other_parts(folder: Path, name: str, told: str) 
     assert contents.parameters == torch_files.unique_parameters(loaded["model"])
 
 
+def test_the_optimizers_of_lightning_are_no_part_of_the_model(tmp_path: Path) -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.BatchNorm1d(2))
+    optimizer = torch.optim.AdamW(model.parameters())
+    model(torch.ones(4, 3)).sum().backward()
+    optimizer.step()
+    state = {f"net.{name}": value for name, value in model.state_dict().items()}
+    path = tmp_path / "last.ckpt"
+    torch.save(
+        {"state_dict": state, "optimizer_states": [optimizer.state_dict()], "loops": {"a": {}}},
+        path,
+    )
+
+    contents = read(path)
+
+    assert contents.parameters == sum(it.numel() for it in state.values())
+    assert "optimizer_states: Adam state of 12 tensors" in contents.others
+    assert {(it.group, it.subscripts) for it in contents.entries} == {
+        ("state_dict", ("state_dict",)),
+        ("optimizer_states.0", ("optimizer_states", 0)),
+    }
+
+
 @pytest.mark.parametrize(
     ("name", "format", "code"),
     [

@@ -223,13 +223,14 @@ def _bytes(tensor: Any) -> int:
 
 
 def unique_parameters(value: Any) -> int:
-    """Elements by identity of a loaded model or state dict."""
-    tensors = {
-        (it.untyped_storage().data_ptr(), it.storage_offset(), tuple(it.shape), it.stride()): it
-        for it in value.values()
-        if it.numel()
-    }
-    return sum(it.numel() for it in tensors.values())
+    """Places in memory that the tensors of a loaded model or state dict use, each once."""
+    used: set[tuple[int, int]] = set()
+    for it in value.values():
+        storage = it.untyped_storage()
+        places = torch.arange(storage.nbytes() // it.element_size())
+        own = places.as_strided(it.shape, it.stride(), it.storage_offset()).flatten()
+        used.update((storage.data_ptr(), place) for place in own.tolist())
+    return len(used)
 
 
 def saved_bytes(value: Any) -> bytes:

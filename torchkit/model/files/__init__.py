@@ -8,6 +8,7 @@ imported when such a file comes. (The package `safetensors` gives shapes through
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -17,8 +18,9 @@ class Entry(NamedTuple):
     """One tensor: `dtype` in torch's spelling (GGUF's quantised types by their own name).
 
     `bytes` are those of its elements as they are stored. `group` is the part of a checkpoint it
-    is in (`model`, `optimizer`), its name is the path inside. `shared_with` is the full name of
-    the earlier tensor whose data it has.
+    is in (`model`, `state.ema`, `optimizer`), its name is the path inside, and `subscripts` are the
+    keys that lead to the group: `("state", "ema")`. `shared_with` is the full name of the earlier
+    tensor whose data it has, or a part of it: `shared_bytes` of its own.
     """
 
     name: str
@@ -27,20 +29,36 @@ class Entry(NamedTuple):
     bytes: int
     group: str = ""
     shared_with: str = ""
+    shared_bytes: int = 0
+    subscripts: tuple[str | int, ...] = ()
 
     @property
     def full_name(self) -> str:
-        return f"{self.group}.{self.name}" if self.group else self.name
+        return f"{self.group}.{self.name}" if self.group and self.name else self.group or self.name
+
+    @property
+    def own_bytes(self) -> int:
+        """What it takes beside the tensors before it."""
+        return self.bytes - self.shared_bytes
+
+    @property
+    def own_elements(self) -> int:
+        """Elements that no tensor before it has; one that is expanded has no more than are stored."""
+        elements = math.prod(self.shape)
+        return elements * self.own_bytes // self.bytes if self.bytes else elements
 
 
 class Contents(NamedTuple):
     """What a file holds.
 
-    `format` is one of: state dict, checkpoint, pickled model, tensors, pickle, TorchScript, pt2,
-    safetensors, gguf, onnx. `total_bytes` is what its tensors take, shared data counted once,
-    `file_bytes` the file (of a sharded model, all its files). `parameters` are the elements of
-    tensors that are no optimizer's, shared ones once; buffers are among them, since a state dict
-    does not tell them apart.
+    `format` is one of: state dict, checkpoint, optimizer, pickled model, tensors, pickle,
+    TorchScript, pt2, safetensors, gguf, onnx. `total_bytes` is what its tensors take, shared data
+    counted once, `file_bytes` the file (of a sharded model, all its files). `parameters` are the
+    elements of tensors that are no optimizer's, shared ones once; buffers are among them, since a
+    state dict does not tell them apart.
+
+    `versions` are those of the modules in the `_metadata` of a state dict, by group, and `models`
+    the groups that are pickled modules.
 
     `globals` is everything that unpickling would import. `dangerous` of these could do harm by
     being imported or called, `code` are classes of the user's or of a library that it needs.
@@ -58,6 +76,8 @@ class Contents(NamedTuple):
     parameters: int = 0
     file_bytes: int = 0
     code: tuple[str, ...] = ()
+    versions: Mapping[str, Mapping[str, int | None]] = {}
+    models: tuple[str, ...] = ()
 
 
 def read(path: Path) -> Contents:

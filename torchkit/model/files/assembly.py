@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torchkit.model.files import Contents, Entry
 from torchkit.model.files.harmless import sorted_out
+from torchkit.model.files.optimizers import Optimizers, is_tensor, listed
 from torchkit.model.files.pickles import MAX_OPERATIONS, Pickle
+from torchkit.model.files.sharing import Sharing
 from torchkit.model.files.structure import (
     Located,
+    Subscripts,
     is_module,
     kind_of,
     pairs_of,
     structure_of,
+    versions_of,
 )
-from torchkit.model.files.tensors import Storage, Storages, as_tensor
+from torchkit.model.files.tensors import Storage, Storages
 
 MAX_OTHERS = 2000
 """More keys of a checkpoint are not told."""
@@ -41,24 +44,27 @@ def contents_of(
     located = [*structure.tensors, *more_tensors]
     wrong = [*damage, pickle.damage] if pickle.damage else list(damage)
     wrong += _damage_of_tensors(located, structure.impossible, available)
-    is_grouped = not is_module(pickle.root) and pairs_of(pickle.root) is not None
+    optimizers = Optimizers()
+    of_optimizers = optimizers.places(pickle.root)
     dangerous, code, names = _judged((pickle, *more))
-    others = _others(pickle.root, located, dangerous)
+    others = _others(pickle.root, located, dangerous, optimizers)
     if pickle.operations > MAX_OPERATIONS or not structure.is_whole:
         others.insert(0, "more than is listed here: its structure is too large to be followed")
-    return with_totals(
+    return _with_totals(
         Contents(
-            format or _format(pickle.root, located),
-            _entries(located, is_grouped=is_grouped),
+            format or _format(pickle.root, located, optimizers),
+            _entries(located, of_optimizers),
             {**(metadata or {}), **_class_of_model(pickle.root)},
             names,
             tuple(dangerous),
             tuple(others),
             "; ".join(dict.fromkeys(wrong)),
             code=tuple(code),
+            versions=structure.versions,
+            models=structure.models,
         ),
         located,
-        optimizers=_optimizer_groups(pickle.root),
+        of_optimizers,
     )
 
 
@@ -69,43 +75,47 @@ def _judged(pickles: Sequence[Pickle]) -> tuple[list[str], list[str], tuple[str,
     return (*sorted_out(names, called), names)
 
 
-def with_totals(
-    contents: Contents, located: Sequence[Located], *, optimizers: Sequence[str] = ()
+def _with_totals(
+    contents: Contents, located: Sequence[Located], optimizers: Sequence[Subscripts]
 ) -> Contents:
     """With the sums over its tensors: each piece of data once."""
     storages: dict[tuple[str, int], int] = {}
     alone = parameters = 0
-    seen: set[Any] = set()
-    for path, tensor in located:
-        for storage in tensor.storages:
+    for it, entry in zip(located, contents.entries, strict=True):
+        for storage in it.tensor.storages:
             storages[storage.key, storage.view] = storage.bytes
-        if not tensor.storages:
-            alone += tensor.bytes if tensor.data is None or tensor.data not in seen else 0
-        if tensor.data is None or tensor.data not in seen:
-            is_optimizer = bool(path) and path[0] in optimizers
-            parameters += 0 if is_optimizer else math.prod(tensor.shape)
-        seen.add(tensor.data)
+        if not it.tensor.storages:
+            alone += entry.own_bytes
+        if _optimizer_of(it, optimizers) is None:
+            parameters += entry.own_elements
     return contents._replace(total_bytes=sum(storages.values()) + alone, parameters=parameters)
 
 
-def _entries(located: Sequence[Located], *, is_grouped: bool) -> tuple[Entry, ...]:
+def _entries(located: Sequence[Located], optimizers: Sequence[Subscripts]) -> tuple[Entry, ...]:
+    """Each with the dictionary it is in as its group; of an optimizer, all of it."""
     entries: list[Entry] = []
-    first: dict[Any, str] = {}
-    for path, tensor in located:
-        is_inside = is_grouped and len(path) > 1
+    sharing = Sharing()
+    for it in located:
+        inside, subscripts = it.inside, it.subscripts
+        optimizer = _optimizer_of(it, optimizers)
+        if optimizer is not None:
+            inside, subscripts = len(optimizer), optimizer
         entry = Entry(
-            ".".join(path[1:] if is_inside else path),
-            tensor.shape,
-            tensor.dtype,
-            tensor.bytes,
-            path[0] if is_inside else "",
+            ".".join(it.path[inside:]),
+            it.tensor.shape,
+            it.tensor.dtype,
+            it.tensor.bytes,
+            ".".join(it.path[:inside]),
+            subscripts=subscripts,
         )
-        if tensor.data is not None:
-            shared = first.setdefault(tensor.data, entry.full_name)
-            if shared != entry.full_name:
-                entry = entry._replace(shared_with=shared)
-        entries.append(entry)
+        whose, shared_bytes = sharing.add(it.tensor, entry.full_name)
+        entries.append(entry._replace(shared_with=whose, shared_bytes=shared_bytes))
     return tuple(entries)
+
+
+def _optimizer_of(it: Located, optimizers: Sequence[Subscripts]) -> Subscripts | None:
+    """The optimizer whose state a tensor is of."""
+    return next((top for top in optimizers if it.subscripts[: len(top)] == top), None)
 
 
 def _damage_of_tensors(
@@ -116,7 +126,7 @@ def _damage_of_tensors(
     if impossible:
         wrong["have a shape or dtype that cannot be"] = impossible
     known: dict[Storage, str] = {}
-    for _, tensor in located:
+    for tensor in (it.tensor for it in located):
         clause = ""
         for storage in tensor.storages:
             if available is not None and storage not in known:
@@ -136,12 +146,15 @@ def _end(storage: Storage) -> int:
 # --- what kind of file it is, and what else it has
 
 
-def _format(root: Any, located: Sequence[Located]) -> str:
+def _format(root: Any, located: Sequence[Located], optimizers: Optimizers) -> str:
     if is_module(root):
         return "pickled model"
-    direct = sum(len(path) == 1 for path, _ in located)
+    if optimizers.words(root):
+        return "optimizer"
+    direct = sum(len(it.path) == 1 for it in located)
     if pairs_of(root) is not None:
-        return "state dict" if direct and direct * 2 > len(pairs_of(root) or ()) else "checkpoint"
+        is_state = bool(direct) and direct * 2 > len(pairs_of(root) or ())
+        return "state dict" if is_state or versions_of(root) is not None else "checkpoint"
     if located:
         return "tensors"
     return "pickle"
@@ -151,41 +164,37 @@ def _class_of_model(root: Any) -> dict[str, str]:
     return {"model": kind_of(root)} if is_module(root) else {}
 
 
-def _others(root: Any, located: Sequence[Located], dangerous: Sequence[str]) -> list[str]:
+def _others(
+    root: Any, located: Sequence[Located], dangerous: Sequence[str], optimizers: Optimizers
+) -> list[str]:
     """The parts of a checkpoint that are no tensors, in short texts."""
     pairs = pairs_of(root)
     if pairs is None:
         is_told = root is None or isinstance(root, list | tuple) or is_module(root)
         kind = kind_of(root)
-        return [] if is_told or _is_tensor(root) or kind in dangerous else [f"a pickled {kind}"]
-    have_tensors = {path[0] for path, _ in located if path}
+        return [] if is_told or is_tensor(root) or kind in dangerous else [f"a pickled {kind}"]
+    if optimizers.words(root):
+        return [optimizers.words(root)]
+    have_tensors = {it.path[0] for it in located if it.path}
     told: list[str] = []
     for key, value in pairs[:MAX_OTHERS]:
-        text = _other(value, has_tensors=key in have_tensors if isinstance(key, str) else False)
+        has_tensors = key in have_tensors if isinstance(key, str) else False
+        text = _other(value, optimizers, has_tensors=has_tensors)
         if text:
             told.append(f"{_short(key)}: {text}")
     return told
 
 
-def _is_tensor(value: Any) -> bool:
-    from torchkit.model.files.source import DamagedError
-
-    try:
-        return as_tensor(value) is not None
-    except DamagedError:
-        return True
-
-
-def _other(value: Any, *, has_tensors: bool) -> str:
+def _other(value: Any, optimizers: Optimizers, *, has_tensors: bool) -> str:
     """What a part is; "" for one that is told by its tensors."""
-    optimizer = _optimizer(value)
-    if optimizer:
-        return optimizer
+    states = [optimizers.words(it) for it in listed(value)]
+    if any(states):
+        return " · ".join(filter(None, states))
     if is_module(value):
         return f"pickled model {kind_of(value)}"
     if value is None or isinstance(value, str | int | float | bool | bytes):
         return _short(value)
-    if has_tensors or _is_tensor(value):
+    if has_tensors or is_tensor(value):
         return ""
     return kind_of(value)
 
@@ -198,33 +207,3 @@ def _short(value: Any) -> str:
 
 def _is_plain(value: Any) -> bool:
     return value is None or isinstance(value, int | float | bool | bytes)
-
-
-_OF_OPTIMIZER = (
-    ({"exp_avg", "exp_avg_sq"}, "Adam"),
-    ({"square_avg"}, "RMSprop"),
-    ({"momentum_buffer"}, "SGD"),
-    ({"exp_avg"}, "Lion"),
-    ({"sum"}, "Adagrad"),
-)
-"""Names in the state of torch.optim's classes; AdamW's are Adam's."""
-
-
-def _optimizer(value: Any) -> str:
-    """`Adam state of 62 tensors`, or "" where this is no optimizer's state."""
-    parts = dict(_text_pairs(value))
-    if "state" not in parts or "param_groups" not in parts:
-        return ""
-    states = [pairs for _, state in pairs_of(parts["state"]) or () if (pairs := pairs_of(state))]
-    tensors = sum(_is_tensor(item) for pairs in states for _, item in pairs)
-    names = {key for pairs in states[:1] for key, _ in pairs if isinstance(key, str)}
-    kind = next((name for keys, name in _OF_OPTIMIZER if keys <= names), "optimizer")
-    return f"{kind} state of {tensors:,} tensors" if tensors else f"{kind} without a state"
-
-
-def _text_pairs(value: Any) -> list[tuple[str, Any]]:
-    return [(key, part) for key, part in pairs_of(value) or () if isinstance(key, str)]
-
-
-def _optimizer_groups(root: Any) -> tuple[str, ...]:
-    return tuple(key for key, value in _text_pairs(root) if _optimizer(value))

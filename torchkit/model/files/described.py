@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any, NamedTuple
 
 
@@ -21,7 +22,7 @@ UNKNOWN = object()
 class Made:
     """What a call would give: `callee(*args)`, then `state` and items put into it."""
 
-    __slots__ = ("args", "callee", "items", "pairs", "state", "tensor")
+    __slots__ = ("args", "callee", "is_module", "items", "pairs", "state", "tensor")
 
     def __init__(self, callee: Any, args: tuple[Any, ...]) -> None:
         self.callee = callee
@@ -30,6 +31,7 @@ class Made:
         self.items: list[Any] = []
         self.pairs: Pairs = Pairs()
         self.tensor: Any = UNKNOWN  # what `tensors.as_tensor` found, so that it looks once
+        self.is_module: bool | None = None  # what `structure.is_module` found
 
     @property
     def name(self) -> str:
@@ -43,7 +45,7 @@ class Pairs(list[Any]):
     __slots__ = ()
 
     def pairs(self) -> zip[tuple[Any, Any]]:
-        return zip(self[::2], self[1::2], strict=False)
+        return zip(islice(self, 0, None, 2), islice(self, 1, None, 2), strict=False)
 
 
 class Long(NamedTuple):

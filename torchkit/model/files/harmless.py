@@ -104,6 +104,33 @@ def is_harmless(name: str) -> bool:
     )  # fmt: skip
 
 
+_WEIGHTS_ONLY = frozenset(
+    {
+        "collections.OrderedDict", "collections.Counter", "torch.nn.parameter.Parameter",
+        "torch.serialization._get_layout", "torch.Size", "torch.Tensor", "torch._tensor.Tensor",
+        "torch.device", "_codecs.encode", "builtins.bytearray", "builtins.set", "builtins.complex",
+        "torch.storage.UntypedStorage", "torch.storage.TypedStorage",
+        "torch.per_tensor_affine", "torch.per_tensor_symmetric", "torch.per_channel_affine",
+        "torch.per_channel_symmetric", "torch.per_channel_affine_float_qparams",
+        "torch._tensor._rebuild_from_type_v2",
+    }
+)  # fmt: skip
+"""What torch.load takes with weights_only=True, beside dtypes and what makes tensors: torch 2.13's
+torch/_weights_only_unpickler.py. Older ones take a little less."""
+
+
+def refused(names: Iterable[str]) -> list[str]:
+    """Those that `torch.load(…, weights_only=True)` refuses unless they are added to its list."""
+    return [
+        name
+        for name in names
+        if name not in _WEIGHTS_ONLY
+        and dtype_of_global(name) is None
+        and dtype_of_storage(name) is None
+        and not any(pattern.fullmatch(name) for pattern in (_REBUILD, _TENSOR))
+    ]
+
+
 def sorted_out(names: Iterable[str], called: Iterable[str]) -> tuple[list[str], list[str]]:
     """The dangerous ones, and the classes of the user's own or of a library that a model needs.
 

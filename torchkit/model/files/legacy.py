@@ -57,8 +57,8 @@ def _whole_storages(source: Source, main: Pickle, keys: Pickle) -> tuple[set[str
     """Keys of the storages that are all there; each is a count of elements, then the data."""
     described = {
         storage.key: storage
-        for _, tensor in structure_of(main.root, {}).tensors
-        for storage in tensor.storages
+        for it in structure_of(main.root, {}).tensors
+        for storage in it.tensor.storages
     }
     whole: set[str] = set()
     at = keys.end

@@ -18,7 +18,7 @@ from torchkit.model.files.json_texts import parsed
 from torchkit.model.files.pickles import Pickle, read_pickle
 from torchkit.model.files.source import DamagedError
 from torchkit.model.files.structure import Located, structure_of
-from torchkit.model.files.tensors import MAX_DIMENSIONS, MAX_ELEMENTS, Storage, Tensor
+from torchkit.model.files.tensors import MAX_DIMENSIONS, MAX_ELEMENTS, Storage, Tensor, span_of
 from torchkit.model.files.torch_zip import available_in, root_of, small_text
 from torchkit.model.files.zips import Zip, read_zip
 
@@ -154,8 +154,8 @@ def _configured_tensor(archive: Zip, path: str, meta: dict[str, Any], found: _Ga
         raise ValueError
     member = archive.members.get(path)
     held = member.size if member is not None else 0
-    last = sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
-    reach = bytes_of(offset + last + 1, dtype) if elements else 0
+    span = span_of(shape, strides)
+    reach = bytes_of(offset + span, dtype) if elements else 0
     storage = Storage(path, dtype, held)
     if member is None:
         found.wrong[storage] = "are missing in the file"
@@ -167,7 +167,8 @@ def _configured_tensor(archive: Zip, path: str, meta: dict[str, Any], found: _Ga
         except DamagedError:
             found.wrong[storage] = "lie where there is no data"
     data = (path, offset, shape, strides)
-    return Tensor(shape, dtype, bytes_of(elements, dtype), (storage,), min(reach, held), data)
+    taken = bytes_of(elements, dtype)
+    return Tensor(shape, dtype, taken, (storage,), min(reach, held), data, bytes_of(span, dtype))
 
 
 def _size(value: Any) -> int:
@@ -205,7 +206,7 @@ def _pickled(archive: Zip, name: str, group: str | None, found: _Gathered, key: 
     if group is None:
         return
     available = available_in(inner, f"{root}data/")
-    for path, tensor in structure_of(pickle.root, {}).tensors:
+    for path, tensor, *_ in structure_of(pickle.root, {}).tensors:
         storages = tuple(it._replace(key=f"{name}/{it.key}") for it in tensor.storages)
         for before, after in zip(tensor.storages, storages, strict=True):
             found.wrong[after] = available(before)

@@ -6,7 +6,7 @@ The calls are those of torch/_utils.py (2.0 to 2.13) and of numpy's `ndarray.__r
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from torchkit.model.files.described import UNKNOWN, Global, Long, Made, Persistent
@@ -35,7 +35,8 @@ class Storage(NamedTuple):
 class Tensor(NamedTuple):
     """A tensor that the file describes. `bytes` are those of its elements.
 
-    `storages` are what holds its data; `reach` is the byte of the first storage that it ends at.
+    `storages` are what holds its data; `reach` is the byte of the first storage that it ends at,
+    `span` the bytes from its first element to its last: `bytes` where it has no gaps.
     `data` tells whether two tensors are the same data.
     """
 
@@ -45,6 +46,7 @@ class Tensor(NamedTuple):
     storages: tuple[Storage, ...] = ()
     reach: int = 0
     data: Any = None
+    span: int = 0
 
 
 Storages = Mapping[str, Storage]
@@ -122,8 +124,9 @@ def _is_old_tensor(made: Made) -> bool:
 def _of_storage(storage: Storage) -> Tensor:
     elements = storage.bytes // max(bytes_of(1, storage.dtype), 1)
     return Tensor(
-        (elements,), storage.dtype, storage.bytes, (storage,), storage.bytes, (storage.key,)
-    )
+        (elements,), storage.dtype, storage.bytes, (storage,), storage.bytes, (storage.key,),
+        storage.bytes,
+    )  # fmt: skip
 
 
 def _is_count(value: Any) -> bool:
@@ -149,11 +152,19 @@ def _strided(args: Any, named: Storages, dtype: str = "") -> Tensor:
     if not _is_count(offset) or len(strides) != len(shape):
         raise DamagedError("it describes a tensor that cannot be")
     dtype = dtype or storage.dtype
-    last = sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
-    elements = math.prod(shape)
-    reach = storage.view + bytes_of(offset + last + 1, dtype) if elements else 0
+    elements, span = math.prod(shape), span_of(shape, strides)
+    reach = storage.view + bytes_of(offset + span, dtype) if elements else 0
     data = (storage.key, storage.view, offset, shape, tuple(strides))
-    return Tensor(shape, dtype, bytes_of(elements, dtype), (storage,), reach, data)
+    return Tensor(
+        shape, dtype, bytes_of(elements, dtype), (storage,), reach, data, bytes_of(span, dtype)
+    )
+
+
+def span_of(shape: Sequence[int], strides: Sequence[int]) -> int:
+    """From the first element of a tensor to its last, in elements."""
+    if not math.prod(shape):
+        return 0
+    return 1 + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
 
 
 def _dtype(value: Any) -> str:

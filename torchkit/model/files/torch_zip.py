@@ -144,8 +144,8 @@ def _whole_storages(source: Source, root: str, pickle: Pickle) -> set[str]:
     """Keys of the storages that lie in what is left, one member after the other."""
     sizes = {
         storage.key: storage.bytes
-        for _, tensor in structure_of(pickle.root, {}).tensors
-        for storage in tensor.storages
+        for it in structure_of(pickle.root, {}).tensors
+        for storage in it.tensor.storages
     }
     whole: set[str] = set()
     place = pickle.end

@@ -32,7 +32,7 @@ def read(archive: Zip) -> Contents:
                 data=(_CONSTANTS, tensor.data),
             ),
         )
-        for path, tensor in structure_of(constants.root, {}).tensors
+        for path, tensor, *_ in structure_of(constants.root, {}).tensors
     ]
     contents = contents_of(
         pickle,

@@ -1,0 +1,3 @@
+/* libtorch_cuda.so: it calls what is new. */
+int cudaGetDriverEntryPointByVersion(void);
+int at_cuda(void) { return cudaGetDriverEntryPointByVersion(); }
