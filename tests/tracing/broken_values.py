@@ -306,10 +306,10 @@ class Double(torch.autograd.Function):
         return x * 2
     @staticmethod
     def backward(ctx, grad):
-        return grad.sum(0) * 2
+        return «grad.sum(0) * 2»
 x = torch.ones(3, 2, requires_grad=True)
 y = Double.apply(x).sum()
-«y.backward()»
+y.backward()
 """,
         "",
         "",
