@@ -146,12 +146,19 @@ def test_a_gradient_of_a_wrong_shape_is_told_by_the_line_that_returns_it(folder:
     assert b"snoop_target" not in end.stderr
 
 
-def test_a_change_in_place_is_told_by_its_line_and_the_model_prints_once(folder: Path) -> None:
+def test_a_change_in_place_names_the_command_that_tells_both_lines(folder: Path) -> None:
     end, finding = told(folder, "model.py:Changed", "--input", "4", "--backward")
 
-    assert (end.status, end.stdout) == (1, b"forward\n")
+    command = "torchkit snoop --inplace --report r.json model.py:Changed --input 4 --backward"
+    assert (end.status, end.stdout) == (1, b"forward\n"), "the model ran once"
+    assert finding["id"] == "autograd-inplace-modified"
+    assert command in end.stderr.decode()
+
+
+def test_that_command_tells_both_lines(folder: Path) -> None:
+    _, finding = told(folder, "--inplace", "model.py:Changed", "--input", "4", "--backward")
+
     assert (finding["id"], finding["expression"]) == ("inplace-modified", "y += 1")
-    assert finding["saved"].endswith("torch.sigmoid(x * self.scale)")
 
 
 def test_no_frame_of_ours_is_before_the_models_own(folder: Path) -> None:

@@ -70,36 +70,9 @@ def run(question: Question) -> Snooped:
         os.environ["CUDA_LAUNCH_BLOCKING"] = "1"
     watch = watch_of(question)
     ended = _run(question, watch)
-    if _is_model_changed_in_place(question, ended):
-        ended, watch = _again(question, ended)
     with at_home():
         _keep_source(ended)
         return _snooped(question, ended, watch)
-
-
-def _is_model_changed_in_place(question: Question, ended: Ended) -> bool:
-    """Whether the backward of a model failed on what was changed in place, and nothing was watched."""
-    is_model = not question.is_module and names_a_target(question.what[0])
-    is_watched = question.nan or question.inf or question.inplace or question.exact
-    if not is_model or is_watched or question.functions or ended.error is None:
-        return False
-    return "modified by an inplace operation" in str(ended.error)
-
-
-def _again(question: Question, before: Ended) -> tuple[Ended, AbstractContextManager[Any]]:
-    """The same once more, without what it prints, and with the lines noted that saved and changed."""
-    import contextlib
-    import io
-
-    watch = watch_of(question._replace(inplace=True))
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            ended = _run(question, watch)
-    except Exception:  # noqa: BLE001 - a model that cannot be made twice
-        return before, nullcontext()
-    if type(ended.error) is not type(before.error):
-        return before, nullcontext()
-    return ended, watch
 
 
 def _snooped(question: Question, ended: Ended, watch: AbstractContextManager[Any]) -> Snooped:

@@ -18,7 +18,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from torchkit.errors import BadTarget, TorchkitError
+from torchkit.errors import BadTarget
+from torchkit.model.presence import need_torch
 from torchkit.model.user_code import as_script, how_to_get_part, is_library, shown
 
 
@@ -26,7 +27,7 @@ def import_file(written: str) -> ModuleType:
     """The module that a `.py` file is. Raises BadTarget when it is not there or fails."""
     path = _absolute(written)
     _refuse_missing(path, written)
-    _need_torch()
+    need_torch()
     root, name = _package_of(path)
     for known, module in list(sys.modules.items()):
         if _file_of(module) == str(path) and known != "__main__":
@@ -50,7 +51,7 @@ def _absolute(written: str) -> Path:
 
 def import_module(name: str, target: str) -> ModuleType:
     """The module of that dotted name. Raises BadTarget when there is none or it fails."""
-    _need_torch()
+    need_torch()
     _put_first(_here())
     try:
         with as_script(None, doing=f"importing {name}"):
@@ -98,22 +99,6 @@ def _refuse_missing(path: Path, written: str) -> None:
                 f"there is no file {written}", hint=f"did you mean {shown(path.with_name(near[0]))}"
             )
     raise BadTarget(f"there is no file {written}", hint="write the target as path/to/model.py:NAME")
-
-
-def _need_torch() -> None:
-    """Before the user's folder is on the path, so that nothing in it can stand in torch's way."""
-    try:
-        importlib.import_module("torch")
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise TorchkitError(f"torch does not import: {error}", "torchkit env") from error
-        raise TorchkitError(
-            f"torch is not installed for {sys.executable}", hint="pip install torch"
-        ) from error
-    except (ImportError, OSError) as error:
-        raise TorchkitError(
-            f"torch does not import: {error}", hint="`torchkit env` says why"
-        ) from error
 
 
 # --- where on sys.path, under which name

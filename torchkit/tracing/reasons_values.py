@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 
@@ -339,12 +340,18 @@ def changed_later(seen: PostMortem) -> Reason | None:
         count = int(match[4]) - int(match[5])
         times = " once" if count == 1 else f" {count} times"
     cause = f"a tensor of {match[2]}{made} was changed in place{times} after backward had kept it"
-    fix = f"torchkit snoop --inplace {_command()}  names the line that made it and the line that changed it"
+    fix = f"torchkit snoop --inplace {_command()}   (names the line that saved it and the line that changed it)"
     return Reason(seen.operands, cause, (fix,))
 
 
 def _command() -> str:
-    """The program that runs, as it is called: `train.py --lr 0.1`, `-m package.train`; else `SCRIPT`."""
+    """The program that runs, as it is called: `train.py --lr 0.1`, `-m package.train`; else `SCRIPT`.
+
+    A model is run by our own command line, whose arguments behind the subcommand are its name.
+    """
+    ours = re.search(r"(?:^|[\\/])(?:torchkit(?:\.exe)?|torchkit[\\/]__main__\.py)\Z", sys.argv[0])
+    if ours and sys.argv[1:2] == ["snoop"]:
+        return shlex.join(sys.argv[2:])
     spec = getattr(sys.modules.get("__main__"), "__spec__", None)
     name = str(getattr(spec, "name", "")).removesuffix(".__main__")
     if name and name != "__main__" and name.partition(".")[0] not in ("torchkit", "pytest"):
